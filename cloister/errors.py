@@ -1,0 +1,105 @@
+"""Every error that Cloister answers with, and nothing else.
+
+CloisterError
+├── BadRequest            400  the caller can mend it: a field, a value, a limit
+│   └── ContextExceeded   400  prompt and answer do not fit the model's context
+├── Unauthorized          401
+├── NotFound              404
+├── TooLarge              413
+├── Busy                  429  a queue or limit is full; carries `retry_after_s`
+├── InternalError         500  our fault; carries no detail of the request
+├── Unavailable           503  no worker, or this one drains
+├── BadSettings                a program cannot start as told
+└── BadModel                   a model folder cannot be served
+
+Messages name the field, the value and the limit, and never hold prompt text, output or keys.
+The wire form is OpenAI's: `{"error": {"message", "type", "param", "code"}}`.
+"""
+
+from typing import Any, ClassVar
+
+
+class CloisterError(Exception):
+    """Root of all errors. `status` is the HTTP status, `kind` OpenAI's `type`."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "server_error"
+    default_code: ClassVar[str | None] = None
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body in OpenAI's shape; all four members are always there."""
+        error = {
+            "message": self.message,
+            "type": self.kind,
+            "param": self.param,
+            "code": self.code,
+        }
+        return {"error": error}
+
+    def headers(self) -> dict[str, str]:
+        """Headers that belong to this answer."""
+        return {}
+
+
+class BadRequest(CloisterError):
+    status = 400
+    kind = "invalid_request_error"
+
+
+class ContextExceeded(BadRequest):
+    default_code = "context_length_exceeded"
+
+
+class Unauthorized(CloisterError):
+    status = 401
+    kind = "authentication_error"
+    default_code = "invalid_api_key"
+
+
+class NotFound(CloisterError):
+    status = 404
+    kind = "invalid_request_error"
+
+
+class TooLarge(CloisterError):
+    status = 413
+    kind = "invalid_request_error"
+    default_code = "request_too_large"
+
+
+class Busy(CloisterError):
+    """Full. `retry_after_s` is measured, at least 1 and at most 120 (the SDK ignores more)."""
+
+    status = 429
+    kind = "rate_limit_error"
+    default_code = "overloaded"
+
+    def __init__(self, message: str, *, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = min(120, max(1, round(retry_after_s)))
+
+    def headers(self) -> dict[str, str]:
+        return {"retry-after": str(self.retry_after_s)}
+
+
+class InternalError(CloisterError):
+    default_code = "internal_error"
+
+
+class Unavailable(CloisterError):
+    status = 503
+    default_code = "unavailable"
+
+
+class BadSettings(CloisterError):
+    pass
+
+
+class BadModel(CloisterError):
+    pass

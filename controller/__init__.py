@@ -1,0 +1,1 @@
+"""The controller: finds a worker for each request and passes bytes both ways."""

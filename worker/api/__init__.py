@@ -1,0 +1,1 @@
+"""Wire to engine request, tokens to wire. Nothing here knows tensors."""

@@ -1,0 +1,111 @@
+"""What enters the engine and what leaves it: plain values, no tensors, no wire."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from cloister.errors import CloisterError
+
+
+class Finish(StrEnum):
+    """Why a sequence ended; the values are OpenAI's `finish_reason`."""
+
+    STOP = "stop"
+    LENGTH = "length"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is chosen.
+
+    `temperature` 0 is greedy. `top_k` 0, `top_p` 1 and `min_p` 0 are off. The penalties are
+    OpenAI's (presence, frequency: over generated tokens) and CTRL's (repetition: over prompt and
+    generated tokens, 1 is off). Equal seeds give equal text, whatever else runs.
+    """
+
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    seed: int = 0
+
+    @property
+    def has_penalties(self) -> bool:
+        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One sequence to generate. Valid once built: `prompt` + `max_tokens` fit the context.
+
+    `salt` parts the prefix cache: only requests of the same salt share pages. `prompt` and `stop`
+    stay out of `repr`, so that no log or traceback shows them.
+    """
+
+    id: str
+    prompt: tuple[int, ...] = field(repr=False)
+    max_tokens: int
+    sampling: Sampling = Sampling()
+    stop: tuple[str, ...] = field(default=(), repr=False)
+    stop_ids: frozenset[int] = frozenset()
+    salt: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token. `text` is what became certain with it, often but not always its own.
+
+    The text of all tokens of a sequence, joined, is the answer; stop strings and stop ids are not
+    in it. `finish` is set on the last token only. `cached` counts prompt tokens that came from the
+    prefix cache, `generated` the tokens so far.
+    """
+
+    id: int
+    text: str = field(repr=False)
+    finish: Finish | None
+    generated: int
+    cached: int
+
+
+Event = Token | CloisterError
+"""What a listener hears: tokens, the last one with `finish`; or one error, after which nothing."""
+
+Listener = Callable[[Event], None]
+"""Called in the engine's thread; must return at once and must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The engine's state in numbers, as heartbeats and metrics report it."""
+
+    queued_requests: int
+    running_requests: int
+    queued_tokens: int  # prompt tokens not yet computed, waiting sequences and running ones
+    running_tokens: int  # tokens that running sequences may still generate
+    tokens_per_s: float  # measured over recent steps, prompt and generated; 0 before the first
+    pages_used: int
+    pages_total: int
+
+
+class Engine(Protocol):
+    """What the API needs of an engine. All methods are safe to call from any thread."""
+
+    def submit(self, request: Request, listener: Listener) -> None:
+        """Queue a request. Raises `Busy` when the queue is full, `Unavailable` when draining."""
+
+    def cancel(self, request_id: str) -> None:
+        """Forget a request; its pages are free within one step. Unknown ids are no error."""
+
+    def load(self) -> Load:
+        """Numbers of this moment."""
+
+
+class Vocabulary(Protocol):
+    """Turns ids into text: all that the engine needs of a tokenizer."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of `ids`, special tokens left out; U+FFFD where bytes are not yet a character."""

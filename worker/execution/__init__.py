@@ -1,0 +1,1 @@
+"""Where a linear layer runs, and when its weights are in memory."""

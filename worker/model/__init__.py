@@ -1,0 +1,1 @@
+"""The decoder, its families, weights, attention and KV tensors."""
