@@ -1,1 +1,1 @@
-"""Requests, scheduler, pages, sampler: one thread, one loop, plan -> forward -> choose -> commit."""
+"""Requests, scheduler, pages, sampler: one thread, plan -> forward -> choose -> commit."""

@@ -108,4 +108,4 @@ class Vocabulary(Protocol):
     """Turns ids into text: all that the engine needs of a tokenizer."""
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of `ids`, special tokens left out; U+FFFD where bytes are not yet a character."""
+        """The text of `ids` without special tokens; U+FFFD where bytes are not a character yet."""
