@@ -1,0 +1,68 @@
+import queue
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from cloister.errors import CloisterError
+from tests.engine.fakes import ByteVocabulary, PagedModel
+from worker.engine.engine import InferenceEngine
+from worker.engine.limits import Limits
+from worker.engine.request import Event, Request, Token
+
+
+@dataclass
+class Answer:
+    """All that one request's listener heard."""
+
+    events: "queue.Queue[Event]" = field(default_factory=queue.Queue)
+
+    def wait(self) -> list[Token]:
+        """The tokens up to the last one; raises the error that came instead."""
+        tokens: list[Token] = []
+        while not tokens or tokens[-1].finish is None:
+            event = self.events.get(timeout=30)
+            if isinstance(event, CloisterError):
+                raise event
+            tokens.append(event)
+        return tokens
+
+    def ids(self) -> list[int]:
+        return [token.id for token in self.wait()]
+
+
+class Bench:
+    """An engine under test with its model."""
+
+    def __init__(self, model: PagedModel, limits: Limits) -> None:
+        self.model = model
+        self.engine = InferenceEngine(model, ByteVocabulary(), limits)
+
+    def submit(self, request: Request) -> Answer:
+        answer = Answer()
+        self.engine.submit(request, answer.events.put)
+        return answer
+
+    def run(self, *requests: Request) -> list[list[int]]:
+        """Submit all before the first step, then start and wait for all."""
+        answers = [self.submit(request) for request in requests]
+        self.engine.start()
+        ids = [answer.ids() for answer in answers]
+        self.engine.check()
+        return ids
+
+
+MakeBench = Callable[..., Bench]
+
+
+@pytest.fixture
+def bench() -> Iterator[MakeBench]:
+    made: list[Bench] = []
+
+    def make(model: PagedModel | None = None, **limits: int) -> Bench:
+        made.append(Bench(model or PagedModel(), Limits(**{"sequences": 8, **limits})))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.engine.close()

@@ -1,0 +1,118 @@
+"""The sampler against transformers' own processors, and against the distribution it promises."""
+
+import warnings
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.engine.request import Sampling
+from worker.engine.sampler import Pick, candidates, choose, penalise, uniform
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from transformers import generation
+
+SIZE = 50
+
+
+def random_logits(seed: int, size: int = SIZE) -> torch.Tensor:
+    return 4 * torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def reference(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
+    """The distribution of transformers' processors, in the same order."""
+    scores = logits[None] / sampling.temperature
+    ids = torch.zeros(1, 1, dtype=torch.int64)
+    if sampling.top_k:
+        scores = generation.TopKLogitsWarper(sampling.top_k)(ids, scores)
+    if sampling.top_p < 1:
+        scores = generation.TopPLogitsWarper(sampling.top_p)(ids, scores)
+    if sampling.min_p:
+        scores = generation.MinPLogitsWarper(sampling.min_p)(ids, scores)
+    return scores[0].softmax(-1).double()
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    temperature=st.floats(0.2, 2),
+    top_k=st.sampled_from([0, 1, 7, 500]),
+    top_p=st.sampled_from([1.0, 0.9, 0.35]),
+    min_p=st.sampled_from([0.0, 0.05, 0.5]),
+)
+def test_candidates_equal_transformers(
+    seed: int, temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    sampling = Sampling(temperature, top_p, top_k, min_p)
+    ids, probabilities = candidates(random_logits(seed), sampling)
+    ours = torch.zeros(SIZE, dtype=torch.float64)
+    ours[ids] = probabilities
+    assert torch.allclose(ours, reference(random_logits(seed), sampling), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [0.001, 4])
+def test_candidates_of_a_large_vocabulary_equal_transformers(scale: float) -> None:
+    logits = random_logits(1, size=5000) * scale
+    sampling = Sampling(temperature=1, top_p=0.9)
+    ids, probabilities = candidates(logits, sampling)
+    ours = torch.zeros(5000, dtype=torch.float64)
+    ours[ids] = probabilities
+    assert torch.allclose(ours, reference(logits, sampling), atol=1e-5)
+
+
+def test_repetition_penalty_equals_transformers() -> None:
+    pick = Pick(Sampling(repetition_penalty=1.3), prompt=[1, 2, 2], generated=[40])
+    processor = generation.RepetitionPenaltyLogitsProcessor(1.3)
+    expected = processor(torch.tensor([[1, 2, 2, 40]]), random_logits(3)[None].clone())[0]
+    assert torch.equal(penalise(random_logits(3), pick), expected)
+
+
+def test_presence_and_frequency_follow_their_formula() -> None:
+    sampling = Sampling(presence_penalty=0.5, frequency_penalty=0.25)
+    lowered = penalise(torch.zeros(5), Pick(sampling, prompt=[0], generated=[1, 2, 2]))
+    assert lowered.tolist() == [0, -0.75, -1.0, 0, 0]
+
+
+def test_penalties_leave_the_logits_given_as_they_were() -> None:
+    logits = random_logits(5)
+    penalise(logits, Pick(Sampling(presence_penalty=2), [], [1, 2, 3]))
+    assert torch.equal(logits, random_logits(5))
+
+
+def test_choices_follow_the_distribution() -> None:
+    sampling = Sampling(temperature=0.8, top_p=0.95)
+    logits = random_logits(9, size=8) / 3
+    ids, probabilities = candidates(logits, sampling)
+    picks = [Pick(Sampling(0.8, 0.95, seed=seed), [], []) for seed in range(20_000)]
+    counts = torch.bincount(torch.tensor(choose(logits.expand(20_000, 8), picks)), minlength=8)
+    expected = torch.zeros(8, dtype=torch.float64)
+    expected[ids] = probabilities * 20_000
+    seen = expected > 0
+    chi_square = ((counts - expected)[seen] ** 2 / expected[seen]).sum()
+    assert counts[~seen].sum() == 0
+    assert chi_square < 30  # 7 degrees of freedom at most: p < 1e-4
+
+
+def test_row_of_a_batch_is_chosen_as_if_alone() -> None:
+    logits = torch.stack([random_logits(seed) for seed in range(6)])
+    picks = [Pick(Sampling(temperature=seed % 3, seed=seed), [], [seed]) for seed in range(6)]
+    alone = [choose(logits[row : row + 1], [picks[row]])[0] for row in range(6)]
+    assert choose(logits, picks) == alone
+
+
+def test_temperature_zero_is_greedy_and_knows_penalties() -> None:
+    logits = torch.tensor([[1.0, 3.0, 2.0]])
+    assert choose(logits, [Pick(Sampling(temperature=0), [], [])]) == [1]
+    assert choose(logits, [Pick(Sampling(0, presence_penalty=1.5), [], [1])]) == [2]
+
+
+def test_broken_logits_are_an_error() -> None:
+    for bad in (float("nan"), float("inf")):
+        with pytest.raises(FloatingPointError):
+            choose(torch.tensor([[0.0, bad]]), [Pick(Sampling(), [], [])])
+
+
+@given(seed=st.integers(-(2**63), 2**63 - 1), index=st.integers(0, 2**40))
+def test_random_numbers_lie_in_the_unit_interval(seed: int, index: int) -> None:
+    assert 0 <= uniform(seed, index) < 1

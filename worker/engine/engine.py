@@ -1,0 +1,222 @@
+"""The engine: one thread, one loop, plan -> forward -> choose -> commit."""
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import torch
+
+from cloister.errors import Busy, CloisterError, InternalError, Unavailable
+from worker.engine.limits import Limits
+from worker.engine.meter import Meter
+from worker.engine.model import Model
+from worker.engine.pages import Pages
+from worker.engine.request import Event, Listener, Load, Request, Token, Vocabulary
+from worker.engine.sampler import Pick, choose
+from worker.engine.scheduler import Plan, Scheduler
+from worker.engine.sequence import Sequence
+from worker.engine.text import TextStream
+
+logger = logging.getLogger(__name__)
+
+News = list[tuple[Listener, Event]]
+
+
+class InferenceEngine:
+    """Runs requests in flight together on one model. Satisfies `worker.engine.request.Engine`.
+
+    The lock guards the scheduler; it is never held while the model computes or a listener runs.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        vocabulary: Vocabulary,
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._model = model
+        self._vocabulary = vocabulary
+        self._limits = limits
+        self._scheduler = Scheduler(Pages(model.page_count, model.page_size), limits)
+        self._sequences: dict[str, Sequence] = {}
+        self._cancelled: set[str] = set()
+        self._order = itertools.count()
+        self._meter = Meter()
+        self._clock = clock
+        self._work = threading.Condition()
+        self._draining = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens of prompt and answer that one request may hold: the model's, or the cache's."""
+        cache = self._model.page_count * self._model.page_size
+        return min(self._model.context_length, cache)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, request: Request, listener: Listener) -> None:
+        """Queue a request.
+
+        Raises:
+            Busy: too many requests, or too many prompt tokens, wait already.
+            Unavailable: the engine drains.
+        """
+        assert request.prompt, "the API refuses an empty prompt"
+        assert len(request.prompt) + request.max_tokens <= self.context_length
+        with self._work:
+            self._admit(request)
+            text = TextStream(self._vocabulary, request.stop)
+            tokens = list(request.prompt)
+            sequence = Sequence(request, listener, text, next(self._order), tokens)
+            self._sequences[request.id] = sequence
+            self._scheduler.waiting.append(sequence)
+            self._work.notify()
+
+    def cancel(self, request_id: str) -> None:
+        """Forget a request; its pages are free within one step. Unknown ids are no error."""
+        with self._work:
+            if request_id in self._sequences:
+                self._cancelled.add(request_id)
+                self._work.notify()
+
+    def load(self) -> Load:
+        """Numbers of this moment."""
+        with self._work:
+            return self._load()
+
+    def drain(self) -> None:
+        """Take no more requests; those under way go on."""
+        with self._work:
+            self._draining = True
+
+    def close(self) -> None:
+        """Stop after the step under way; unfinished requests hear `Unavailable`."""
+        with self._work:
+            self._draining = self._closed = True
+            self._work.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def check(self) -> None:
+        """Prove that pages are counted exactly and that no sequence is lost."""
+        with self._work:
+            self._scheduler.check()
+            living = {*self._scheduler.waiting, *self._scheduler.running}
+            assert living == set(self._sequences.values())
+
+    def _admit(self, request: Request) -> None:
+        if self._draining:
+            raise Unavailable("this worker is shutting down")
+        waiting = self._scheduler.waiting
+        limits = self._limits
+        if len(waiting) >= limits.queued_requests:
+            raise self._busy(f"{len(waiting)} requests wait, the limit is {limits.queued_requests}")
+        tokens = sum(sequence.wanted for sequence in waiting)
+        if waiting and tokens + len(request.prompt) > limits.queued_tokens:
+            raise self._busy(
+                f"{tokens} prompt tokens wait, with this request the limit of "
+                f"{limits.queued_tokens} is passed"
+            )
+
+    def _busy(self, reason: str) -> Busy:
+        """Full; a place is free again when the work ahead of one request is done."""
+        load = self._load()
+        ahead = (load.queued_tokens + load.running_tokens) / max(1, len(self._sequences))
+        return Busy(f"queue full: {reason}", retry_after_s=ahead / max(1.0, load.tokens_per_s))
+
+    def _load(self) -> Load:
+        scheduler = self._scheduler
+        everyone = [*scheduler.waiting, *scheduler.running]
+        return Load(
+            queued_requests=len(scheduler.waiting),
+            running_requests=len(scheduler.running),
+            queued_tokens=sum(sequence.wanted for sequence in everyone if sequence.in_prompt),
+            running_tokens=sum(sequence.remaining for sequence in scheduler.running),
+            tokens_per_s=self._meter.tokens_per_s,
+            pages_used=scheduler.pages.used,
+            pages_total=scheduler.pages.count,
+        )
+
+    @torch.inference_mode()
+    def _run(self) -> None:
+        while (plan := self._next_plan()) is not None:
+            try:
+                news = self._step(plan)
+            except Exception as error:
+                news = self._fail(plan, error)
+            _deliver(news)
+        _deliver(self._abandon())
+
+    def _next_plan(self) -> Plan | None:
+        """Wait for work; None when the engine is closed."""
+        with self._work:
+            while not self._closed:
+                self._drop_cancelled()
+                plan = self._scheduler.plan()
+                if plan.shares:
+                    return plan
+                self._work.wait()
+            return None
+
+    def _step(self, plan: Plan) -> News:
+        started = self._clock()
+        logits = self._model.forward(plan.step())
+        ids = choose(logits, [_pick(sequence) for sequence in plan.completing])
+        return self._commit(plan, ids, self._clock() - started)
+
+    def _commit(self, plan: Plan, ids: list[int], seconds: float) -> News:
+        with self._work:
+            self._meter.count(plan.rows, seconds)
+            for share in plan.shares:
+                self._scheduler.commit(share)
+            pairs = zip(plan.completing, ids, strict=True)
+            return [(sequence.listener, self._append(sequence, id)) for sequence, id in pairs]
+
+    def _append(self, sequence: Sequence, id: int) -> Token:
+        text = sequence.accept(id)
+        if sequence.finish is not None:
+            self._forget(sequence)
+        return Token(id, text, sequence.finish, sequence.generated, sequence.cached)
+
+    def _drop_cancelled(self) -> None:
+        for request_id in self._cancelled:
+            if sequence := self._sequences.get(request_id):
+                self._forget(sequence)
+        self._cancelled.clear()
+
+    def _fail(self, plan: Plan, error: Exception) -> News:
+        """A step failed: its requests hear of it, the others go on. No content is logged."""
+        logger.error("a step of %d sequences failed: %s", len(plan.shares), type(error).__name__)
+        answer = InternalError("the engine failed on this request")
+        with self._work:
+            return [self._end(share.sequence, answer) for share in plan.shares]
+
+    def _abandon(self) -> News:
+        answer = Unavailable("this worker is shutting down")
+        with self._work:
+            return [self._end(sequence, answer) for sequence in list(self._sequences.values())]
+
+    def _end(self, sequence: Sequence, answer: CloisterError) -> tuple[Listener, Event]:
+        self._forget(sequence)
+        return sequence.listener, answer
+
+    def _forget(self, sequence: Sequence) -> None:
+        self._scheduler.remove(sequence)
+        del self._sequences[sequence.request.id]
+
+
+def _pick(sequence: Sequence) -> Pick:
+    length = len(sequence.request.prompt)
+    return Pick(sequence.request.sampling, sequence.request.prompt, sequence.tokens[length:])
+
+
+def _deliver(news: News) -> None:
+    for listener, event in news:
+        listener(event)

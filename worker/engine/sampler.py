@@ -1,0 +1,126 @@
+"""Chooses the next token of each sequence from its logits.
+
+A row's choice depends on its own logits, settings and history alone: the random number of a token
+is a hash of the request's seed and the token's index, so batch, preemption and restarts leave the
+text as it is.
+"""
+
+import hashlib
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from worker.engine.request import Sampling
+
+LIKELY = 1024  # candidates looked at first: a partial sort of a large vocabulary is much cheaper
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """One row's choice: the settings, and the tokens so far."""
+
+    sampling: Sampling
+    prompt: Sequence[int] = field(repr=False)
+    generated: Sequence[int] = field(repr=False)
+
+
+def choose(logits: Tensor, picks: Sequence[Pick]) -> list[int]:
+    """Choose one token id for each row.
+
+    Args:
+        logits: float32 [rows, vocabulary]
+        picks: one a row
+
+    Raises:
+        FloatingPointError: a row holds no finite logit, or a NaN; the model is broken.
+    """
+    highest, greedy = logits.max(dim=-1)
+    if not bool(torch.isfinite(highest).all()):
+        raise FloatingPointError("the model's logits are not finite")
+    ids: list[int] = greedy.tolist()
+    for row, pick in enumerate(picks):
+        if pick.sampling.temperature > 0 or pick.sampling.has_penalties:
+            ids[row] = _choose_row(logits[row], pick)
+    return ids
+
+
+def penalise(logits: Tensor, pick: Pick) -> Tensor:
+    """Lower the logits of tokens seen before. [vocabulary] -> [vocabulary]
+
+    Repetition as in CTRL (Keskar et al. 2019), over prompt and generated tokens; presence and
+    frequency as OpenAI defines them, over generated tokens.
+    """
+    sampling = pick.sampling
+    if not sampling.has_penalties:
+        return logits
+    logits = logits.clone()
+    if sampling.repetition_penalty != 1:
+        seen = torch.tensor(list({*pick.prompt, *pick.generated}))
+        old = logits[seen]
+        scale = sampling.repetition_penalty
+        logits[seen] = torch.where(old > 0, old / scale, old * scale)
+    counts = Counter(pick.generated)
+    if counts:
+        times = torch.tensor(list(counts.values()))
+        lowered = sampling.presence_penalty + sampling.frequency_penalty * times
+        logits[torch.tensor(list(counts))] -= lowered
+    return logits
+
+
+def candidates(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """The tokens that may be chosen, most probable first, and their probabilities.
+
+    Temperature, then top-k, then top-p (nucleus, Holtzman et al. 2019), then min-p (Nguyen et al.
+    2024), each on the distribution that the one before left.
+
+    Args:
+        logits: float32 [vocabulary]
+
+    Returns:
+        ids int64 [n] and probabilities float64 [n], n >= 1, that sum to 1.
+    """
+    scaled = logits.double() / sampling.temperature
+    count = min(sampling.top_k or len(scaled), len(scaled))
+    values, ids = _largest(scaled, count, sampling)
+    weights = (values - values[0]).exp()
+    if sampling.top_p < 1:
+        total = weights.sum() if sampling.top_k else (scaled - values[0]).exp().sum()
+        before = weights.cumsum(0) - weights
+        weights = weights[before < sampling.top_p * total]
+    if sampling.min_p > 0:
+        weights = weights[weights >= sampling.min_p * weights[0]]
+    return ids[: len(weights)], weights / weights.sum()
+
+
+def uniform(seed: int, index: int) -> float:
+    """The random number in [0, 1) of token `index`: 53 bits of a hash, the same on any machine."""
+    data = struct.pack("<qq", seed, index)
+    digest = hashlib.blake2b(data, digest_size=8, person=b"cloister-sample").digest()
+    return float(int.from_bytes(digest, "little") >> 11) / float(1 << 53)
+
+
+def _choose_row(logits: Tensor, pick: Pick) -> int:
+    logits = penalise(logits, pick)
+    if pick.sampling.temperature == 0:
+        return int(logits.argmax())
+    ids, probabilities = candidates(logits, pick.sampling)
+    point = uniform(pick.sampling.seed, len(pick.generated))
+    place = int(torch.searchsorted(probabilities.cumsum(0), point, right=True))
+    return int(ids[min(place, len(ids) - 1)])
+
+
+def _largest(scaled: Tensor, count: int, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """The `count` largest values in falling order, or fewer when top-p surely drops the rest."""
+    if sampling.top_k == 0 and sampling.top_p < 1 and count > LIKELY:
+        values, ids = scaled.topk(LIKELY)
+        total = (scaled - values[0]).exp().sum()
+        if (values - values[0]).exp().sum() >= sampling.top_p * total:
+            return values, ids
+    if count > LIKELY:
+        values, ids = scaled.sort(descending=True, stable=True)
+        return values[:count], ids[:count]
+    return scaled.topk(count)

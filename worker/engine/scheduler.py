@@ -1,0 +1,173 @@
+"""Which sequences get how many tokens in the next step. Plain values in, plain values out.
+
+Each sequence has computed and wanted tokens; a step closes the gaps under a budget. Sequences that
+only wait for their next token go first, so that a long prompt never stops a running answer; then
+prompts in order of arrival, in chunks. When pages run out, the youngest sequence gives its pages
+back and starts over later from its tokens: the oldest one always gets on.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from worker.engine.limits import Limits
+from worker.engine.pages import Pages
+from worker.engine.sequence import Sequence
+from worker.engine.step import Segment, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """`count` tokens of one sequence in one step; if it `completes` them, a new token follows."""
+
+    sequence: Sequence
+    count: int
+    completes: bool
+
+    def segment(self) -> Segment:
+        start, end = self.sequence.computed, self.sequence.computed + self.count
+        return Segment(
+            tokens=tuple(self.sequence.tokens[start:end]),
+            start=start,
+            pages=tuple(self.sequence.pages),
+            logits=int(self.completes),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The shares of one step."""
+
+    shares: tuple[Share, ...]
+
+    @property
+    def rows(self) -> int:
+        return sum(share.count for share in self.shares)
+
+    def step(self) -> Step:
+        return Step(tuple(share.segment() for share in self.shares))
+
+    @property
+    def completing(self) -> list[Sequence]:
+        """The sequences that get a new token, in the order of their logits."""
+        return [share.sequence for share in self.shares if share.completes]
+
+
+class Scheduler:
+    """Waiting and running sequences. Not thread-safe: the engine holds a lock."""
+
+    def __init__(self, pages: Pages, limits: Limits) -> None:
+        self.pages = pages
+        self.limits = limits
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        self.preemptions = 0
+
+    def plan(self) -> Plan:
+        """Give every sequence as many tokens as it wants while the budget and the pages last."""
+        budget = self.limits.step_tokens
+        counts: dict[Sequence, int] = {}
+        for sequence in self._in_turn():
+            count = min(sequence.wanted, budget)
+            if count == 0:
+                break
+            for victim in self._make_room(sequence, count):
+                budget += counts.pop(victim, 0)
+            if sequence in self.running and self._reserve(sequence, count):
+                counts[sequence] = count
+                budget -= count
+        return Plan(tuple(_share(sequence, count) for sequence, count in counts.items()))
+
+    def commit(self, share: Share) -> None:
+        """The share's keys and values are in the cache now."""
+        sequence = share.sequence
+        sequence.computed += share.count
+        self._publish(sequence)
+
+    def remove(self, sequence: Sequence) -> None:
+        """Forget a sequence, wherever it stands, and free its pages."""
+        if sequence in self.running:
+            self.running.remove(sequence)
+        else:
+            self.waiting.remove(sequence)
+        self._free(sequence)
+
+    def check(self) -> None:
+        """Prove that the pages are counted exactly."""
+        assert not any(sequence.pages for sequence in self.waiting)
+        self.pages.check([sequence.pages for sequence in self.running])
+
+    def _in_turn(self) -> Iterator[Sequence]:
+        running = sorted(self.running, key=lambda sequence: (sequence.in_prompt, sequence.order))
+        yield from (sequence for sequence in running if sequence in self.running)
+        while self.waiting and self._admit(self.waiting[0]):
+            yield self.running[-1]
+
+    def _admit(self, sequence: Sequence) -> bool:
+        """Move the first waiting sequence to the running ones, if its whole prompt finds room."""
+        needed = self.pages.needed(len(sequence.tokens))
+        if len(self.running) == self.limits.sequences or needed > self.pages.available:
+            return False
+        self.running.append(self.waiting.popleft())
+        self._match(sequence)
+        return True
+
+    def _match(self, sequence: Sequence) -> None:
+        """Take over known pages; the last token is always computed, for its logits."""
+        full = (len(sequence.tokens) - 1) // self.pages.size
+        digests = self._digests(sequence, full)
+        sequence.pages = self.pages.match(digests)
+        sequence.digests = digests[: len(sequence.pages)]
+        sequence.computed = len(sequence.pages) * self.pages.size
+        if sequence.generated == 0:
+            sequence.cached = sequence.computed
+
+    def _digests(self, sequence: Sequence, count: int) -> list[bytes]:
+        size, digests = self.pages.size, []
+        digest = self.pages.root(sequence.request.salt)
+        for start in range(0, count * size, size):
+            digest = self.pages.digest(digest, sequence.tokens[start : start + size])
+            digests.append(digest)
+        return digests
+
+    def _publish(self, sequence: Sequence) -> None:
+        size = self.pages.size
+        while (len(sequence.digests) + 1) * size <= sequence.computed:
+            index = len(sequence.digests)
+            parent = sequence.digests[-1] if index else self.pages.root(sequence.request.salt)
+            tokens = sequence.tokens[index * size : (index + 1) * size]
+            sequence.digests.append(self.pages.digest(parent, tokens))
+            self.pages.publish(sequence.pages[index], sequence.digests[-1])
+
+    def _make_room(self, sequence: Sequence, count: int) -> Iterator[Sequence]:
+        """Preempt younger sequences until `count` more tokens of this one find pages."""
+        while self._missing(sequence, count) > self.pages.available:
+            youngest = max(self.running, key=lambda running: running.order)
+            if youngest is sequence:
+                return
+            self._preempt(youngest)
+            yield youngest
+
+    def _preempt(self, sequence: Sequence) -> None:
+        self.running.remove(sequence)
+        self._free(sequence)
+        self.waiting.appendleft(sequence)
+        self.preemptions += 1
+
+    def _free(self, sequence: Sequence) -> None:
+        self.pages.release(sequence.pages)
+        sequence.pages, sequence.digests, sequence.computed = [], [], 0
+
+    def _missing(self, sequence: Sequence, count: int) -> int:
+        return self.pages.needed(sequence.computed + count) - len(sequence.pages)
+
+    def _reserve(self, sequence: Sequence, count: int) -> bool:
+        missing = self._missing(sequence, count)
+        if missing > self.pages.available:
+            return False
+        sequence.pages.extend(self.pages.take(missing))
+        return True
+
+
+def _share(sequence: Sequence, count: int) -> Share:
+    return Share(sequence, count, completes=count == sequence.wanted)

@@ -1,0 +1,55 @@
+"""One request on its way through the engine: its tokens, its pages and its text."""
+
+from dataclasses import dataclass, field
+
+from worker.engine.request import Finish, Listener, Request
+from worker.engine.text import TextStream
+
+
+@dataclass(slots=True, eq=False)
+class Sequence:
+    """A living request: no prefill or decode phase, only `computed` and `wanted` tokens."""
+
+    request: Request
+    listener: Listener = field(repr=False)
+    text: TextStream = field(repr=False)
+    order: int  # of arrival; a smaller one goes first and is preempted last
+    tokens: list[int] = field(repr=False)  # prompt and generated ones
+    computed: int = 0  # tokens whose keys and values are in `pages`
+    cached: int = 0  # prompt tokens that the prefix cache gave
+    pages: list[int] = field(default_factory=list)
+    digests: list[bytes] = field(default_factory=list, repr=False)  # of the known full pages
+    finish: Finish | None = None
+
+    @property
+    def wanted(self) -> int:
+        """Tokens still to compute; after the last of them comes a new token."""
+        return len(self.tokens) - self.computed
+
+    @property
+    def generated(self) -> int:
+        return len(self.tokens) - len(self.request.prompt)
+
+    @property
+    def remaining(self) -> int:
+        """Tokens that may still be generated."""
+        return self.request.max_tokens - self.generated
+
+    @property
+    def in_prompt(self) -> bool:
+        """Does a chunk of prompt (or of a preempted sequence's past) still wait?"""
+        return self.wanted > 1
+
+    def accept(self, token: int) -> str:
+        """Append a chosen token, notice the end, and return the text that became certain."""
+        self.tokens.append(token)
+        if token in self.request.stop_ids:
+            self.finish = Finish.STOP
+            return self.text.end()
+        certain = self.text.push(token)
+        if self.text.stopped:
+            self.finish = Finish.STOP
+        elif self.remaining == 0:
+            self.finish = Finish.LENGTH
+            certain += self.text.end()
+        return certain

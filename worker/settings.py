@@ -1,0 +1,45 @@
+"""The worker's settings; `cloister worker --help` prints them."""
+
+from typing import ClassVar, Literal
+
+from pydantic import Field, SecretStr
+
+from cloister.settings import Settings
+
+
+class WorkerSettings(Settings):
+    """One model worker."""
+
+    program: ClassVar[str] = "worker"
+
+    model: str = Field(
+        "novice", description="A folder, a Hugging Face Hub id, or `novice`, which ships here."
+    )
+    served_name: str | None = Field(
+        None, description="The model's name on the API; by default the last part of --model."
+    )
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8001, ge=0, le=65535, description="Port to listen on; 0 picks a free one.")
+    controller_url: str | None = Field(
+        None, description="Controller to join, such as http://127.0.0.1:8000."
+    )
+    own_url: str | None = Field(
+        None, description="This worker's address as the controller sees it; by default from --host."
+    )
+    join_token: SecretStr | None = Field(
+        None, description="Secret shared with the controller; then only it may send requests."
+    )
+    dtype: Literal["auto", "bfloat16", "float32"] = Field(
+        "auto", description="Type of weights and cache; auto keeps what the files hold."
+    )
+    threads: int = Field(0, ge=0, description="Threads of the tensor operators; 0 is all cores.")
+    cache_mb: int = Field(512, ge=1, description="Memory of the KV cache, in MiB.")
+    cache_pages: int = Field(0, ge=0, description="Pages of the KV cache; 0 follows --cache-mb.")
+    page_size: int = Field(16, ge=1, le=1024, description="Tokens a page.")
+    step_tokens: int = Field(512, ge=1, description="Most tokens computed in one step.")
+    sequences: int = Field(64, ge=1, description="Most sequences that run at once.")
+    queued_requests: int = Field(256, ge=1, description="Most requests that wait.")
+    queued_tokens: int = Field(262_144, ge=1, description="Most prompt tokens that wait.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What is logged; never prompts, answers or keys."
+    )
