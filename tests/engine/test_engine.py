@@ -11,6 +11,7 @@ from cloister.errors import Busy, InternalError, Unavailable
 from tests.engine.conftest import Bench, MakeBench
 from tests.engine.fakes import BrokenModel, PagedModel
 from worker.engine.limits import Limits
+from worker.engine.model import context_limit
 from worker.engine.request import Finish, Request, Sampling
 
 
@@ -154,7 +155,7 @@ def test_full_queue_is_refused_in_tokens(bench: MakeBench) -> None:
 def test_200_requests_at_once_on_a_two_page_cache(bench: MakeBench) -> None:
     model = PagedModel(page_count=2, page_size=16)
     one = bench(model)
-    assert one.engine.context_length == 32
+    assert context_limit(model) == 32
     requests = [request(f"{name}{place}") for place in range(20) for name in "abcdefghij"]
     answers = one.run(*requests)
     assert all(len(answer) == 12 for answer in answers)
@@ -185,16 +186,6 @@ def test_closing_tells_everyone(bench: MakeBench) -> None:
     with pytest.raises(Unavailable):
         one.submit(request("b"))
     one.engine.check()
-
-
-def test_draining_finishes_what_runs(bench: MakeBench) -> None:
-    one = bench()
-    answer = one.submit(request("a"))
-    one.engine.drain()
-    with pytest.raises(Unavailable):
-        one.submit(request("b"))
-    one.engine.start()
-    assert len(answer.ids()) == 12
 
 
 def test_load_counts_what_waits_and_runs(bench: MakeBench) -> None:

@@ -11,7 +11,7 @@ import torch
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
 from worker.engine.limits import Limits
 from worker.engine.meter import Meter
-from worker.engine.model import Model
+from worker.engine.model import Model, context_limit
 from worker.engine.pages import Pages
 from worker.engine.request import Event, Listener, Load, Request, Token, Vocabulary
 from worker.engine.sampler import Pick, choose
@@ -47,15 +47,8 @@ class InferenceEngine:
         self._meter = Meter()
         self._clock = clock
         self._work = threading.Condition()
-        self._draining = False
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
-
-    @property
-    def context_length(self) -> int:
-        """Tokens of prompt and answer that one request may hold: the model's, or the cache's."""
-        cache = self._model.page_count * self._model.page_size
-        return min(self._model.context_length, cache)
 
     def start(self) -> None:
         """Start the thread."""
@@ -66,10 +59,10 @@ class InferenceEngine:
 
         Raises:
             Busy: too many requests, or too many prompt tokens, wait already.
-            Unavailable: the engine drains.
+            Unavailable: the engine is closed.
         """
         assert request.prompt, "the API refuses an empty prompt"
-        assert len(request.prompt) + request.max_tokens <= self.context_length
+        assert len(request.prompt) + request.max_tokens <= context_limit(self._model)
         with self._work:
             self._admit(request)
             text = TextStream(self._vocabulary, request.stop)
@@ -91,15 +84,10 @@ class InferenceEngine:
         with self._work:
             return self._load()
 
-    def drain(self) -> None:
-        """Take no more requests; those under way go on."""
-        with self._work:
-            self._draining = True
-
     def close(self) -> None:
         """Stop after the step under way; unfinished requests hear `Unavailable`."""
         with self._work:
-            self._draining = self._closed = True
+            self._closed = True
             self._work.notify()
         if self._thread.is_alive():
             self._thread.join()
@@ -112,7 +100,7 @@ class InferenceEngine:
             assert living == set(self._sequences.values())
 
     def _admit(self, request: Request) -> None:
-        if self._draining:
+        if self._closed:
             raise Unavailable("this worker is shutting down")
         waiting = self._scheduler.waiting
         limits = self._limits

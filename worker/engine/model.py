@@ -20,3 +20,8 @@ class Model(Protocol):
 
         Returns float32 `[sum of segment.logits, vocabulary_size]`, segments in order.
         """
+
+
+def context_limit(model: Model) -> int:
+    """Tokens of prompt and answer that one request may hold: the model's context, or the cache."""
+    return min(model.context_length, model.page_count * model.page_size)

@@ -95,7 +95,7 @@ class Engine(Protocol):
     """What the API needs of an engine. All methods are safe to call from any thread."""
 
     def submit(self, request: Request, listener: Listener) -> None:
-        """Queue a request. Raises `Busy` when the queue is full, `Unavailable` when draining."""
+        """Queue a request. Raises `Busy` when the queue is full, `Unavailable` when closed."""
 
     def cancel(self, request_id: str) -> None:
         """Forget a request; its pages are free within one step. Unknown ids are no error."""

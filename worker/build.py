@@ -1,0 +1,76 @@
+"""Puts a worker together: the one place that names the concrete classes of several rooms."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from fastapi import FastAPI
+
+from worker.api.app import Readiness, create_app
+from worker.api.served import Served
+from worker.engine.engine import InferenceEngine
+from worker.engine.limits import Limits
+from worker.engine.model import context_limit
+from worker.execution.local import LocalExecution
+from worker.model.decoder import Decoder
+from worker.model.load import load_model
+from worker.model.source import find_model
+from worker.settings import WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that is ready to serve: its engine runs, its app waits for a server."""
+
+    engine: InferenceEngine
+    served: Served
+    readiness: Readiness
+    app: FastAPI
+
+
+def build(settings: WorkerSettings) -> Worker:
+    """Load the model and start the engine.
+
+    Raises:
+        BadModel: the model cannot be found, read or served.
+        BadSettings: the cache is too small for one page, or limits contradict each other.
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    folder = find_model(settings.model)
+    model = _model(settings, folder)
+    served = _served(settings, folder, model)
+    engine = InferenceEngine(model, served.tokenizer, _limits(settings))
+    readiness = Readiness()
+    app = create_app(served, engine, token=settings.join_token, readiness=readiness)
+    engine.start()
+    return Worker(engine, served, readiness, app)
+
+
+def _model(settings: WorkerSettings, folder: Path) -> Decoder:
+    return load_model(
+        folder,
+        execution=LocalExecution(),
+        dtype=settings.dtype,
+        page_size=settings.page_size,
+        page_count=settings.cache_pages or None,
+        cache_bytes=None if settings.cache_pages else settings.cache_mb * 2**20,
+    )
+
+
+def _served(settings: WorkerSettings, folder: Path, model: Decoder) -> Served:
+    return Served.load(
+        folder,
+        name=settings.served_name or Path(settings.model).name,
+        context_length=context_limit(model),
+        vocabulary_size=model.vocabulary_size,
+    )
+
+
+def _limits(settings: WorkerSettings) -> Limits:
+    return Limits(
+        step_tokens=settings.step_tokens,
+        sequences=settings.sequences,
+        queued_requests=settings.queued_requests,
+        queued_tokens=settings.queued_tokens,
+    )
