@@ -1,18 +1,27 @@
 """`cloister worker` and `python -m worker`: load a model, serve it, join a controller."""
 
 import asyncio
+import socket
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import TYPE_CHECKING
 
 from cloister import logs
+from cloister.errors import BadSettings
+from cloister.fleet import FleetLoad, FleetModel, WorkerState
 from cloister.serve import listen, serve
 from cloister.settings import command
+from worker.membership import Membership
 from worker.settings import WorkerSettings
+
+if TYPE_CHECKING:
+    from worker.build import Worker
 
 
 @command
 def main(argv: Sequence[str]) -> int:
-    """Serve until INT or TERM. Exit status: 0 then, 2 if the port, a setting or the model is bad."""
+    """Serve until INT or TERM. Exit status: 0 then, 2 if port, settings or model are bad."""
     settings = WorkerSettings.load(argv)
     logs.setup(settings.log_level)
     with listen(settings.host, settings.port) as bound:
@@ -20,10 +29,49 @@ def main(argv: Sequence[str]) -> int:
 
         worker = build(settings)
         try:
-            asyncio.run(worker.serve(bound))
+            asyncio.run(_serve(worker, bound, settings))
         finally:
             worker.engine.close()
     return 0
+
+
+async def _serve(worker: "Worker", bound: socket.socket, settings: WorkerSettings) -> None:
+    def drain() -> None:
+        worker.readiness.state = "draining"
+
+    async with _membership(worker, bound, settings):
+        await serve(worker.app, bound, on_stop=drain)
+
+
+def _membership(
+    worker: "Worker", bound: socket.socket, settings: WorkerSettings
+) -> AbstractAsyncContextManager[object]:
+    if settings.controller_url is None:
+        return nullcontext()
+    if settings.join_token is None:
+        raise BadSettings("controller_url needs join_token: give CLOISTER_WORKER_JOIN_TOKEN")
+    host, port = bound.getsockname()[:2]
+    own_url = settings.own_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return Membership(settings.controller_url, settings.join_token, own_url, lambda: _state(worker))
+
+
+def _state(worker: "Worker") -> WorkerState:
+    served, load = worker.served, worker.engine.load()
+    return WorkerState(
+        models=(
+            FleetModel(
+                id=served.name, created=served.created, context_length=served.context_length
+            ),
+        ),
+        load=FleetLoad(
+            queued_requests=load.queued_requests,
+            running_requests=load.running_requests,
+            queued_tokens=load.queued_tokens,
+            running_tokens=load.running_tokens,
+            tokens_per_s=load.tokens_per_s,
+        ),
+        ready=worker.readiness.state == "ready",
+    )
 
 
 if __name__ == "__main__":
