@@ -1,6 +1,7 @@
 """`cloister worker` and `python -m worker`: load a model, serve it, join a controller."""
 
 import asyncio
+import logging
 import socket
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from worker.build import Worker
+
+log = logging.getLogger(__name__)
 
 
 @command
@@ -39,6 +42,7 @@ async def _serve(worker: "Worker", bound: socket.socket, settings: WorkerSetting
     def drain() -> None:
         worker.readiness.state = "draining"
 
+    log.info("serving %s at %s/v1", worker.served.name, _url(bound))
     async with _membership(worker, bound, settings):
         await serve(worker.app, bound, on_stop=drain)
 

@@ -61,7 +61,7 @@ def _model(settings: WorkerSettings, folder: Path) -> Decoder:
 def _served(settings: WorkerSettings, folder: Path, model: Decoder) -> Served:
     return Served.load(
         folder,
-        name=settings.served_name or Path(settings.model).name,
+        name=settings.served_name or Path(settings.model).resolve().name,
         context_length=context_limit(model),
         vocabulary_size=model.vocabulary_size,
     )

@@ -1,8 +1,8 @@
 """The worker's settings; `cloister worker --help` prints them."""
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from cloister.settings import Settings
 
@@ -43,3 +43,12 @@ class WorkerSettings(Settings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged; never prompts, answers or keys."
     )
+
+    @model_validator(mode="after")
+    def _each_sequence_has_a_row(self) -> Self:
+        if self.step_tokens < self.sequences:
+            raise ValueError(
+                f"step_tokens = {self.step_tokens} must be at least sequences = {self.sequences}: "
+                "each running sequence needs a token a step"
+            )
+        return self

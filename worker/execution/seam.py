@@ -32,6 +32,9 @@ class Norm:
 class SiteSpec:
     """One fused step of the decoder: prologue, one linear, epilogue.
 
+    `embed` is the exception: its input is token ids `[rows]`, its result those rows of the matrix.
+    It always runs in the TEE, but is a site too, so that the execution owns all large weights.
+
     `sizes` are the widths of the linear's outputs, in order (q, k, v for `qkv`; gate, up for
     `gate_up`; one width elsewhere). `split` says how the weight divides over ranks. `norm` runs
     before the linear; `silu_multiply` turns (gate, up) into silu(gate) * up after it.
@@ -57,7 +60,7 @@ class Pending(Protocol):
     """A result under way."""
 
     def result(self) -> Tensor:
-        """Wait for it. [rows, width]"""
+        """Wait for it. [rows, width]; the caller's to overwrite."""
 
 
 class Site(Protocol):
