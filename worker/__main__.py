@@ -54,9 +54,13 @@ def _membership(
         return nullcontext()
     if settings.join_token is None:
         raise BadSettings("controller_url needs join_token: give CLOISTER_WORKER_JOIN_TOKEN")
-    host, port = bound.getsockname()[:2]
-    own_url = settings.own_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    own_url = settings.own_url or _url(bound)
     return Membership(settings.controller_url, settings.join_token, own_url, lambda: _state(worker))
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _state(worker: "Worker") -> WorkerState:
