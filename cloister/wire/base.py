@@ -1,0 +1,79 @@
+"""What all wire types share."""
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Asked(BaseModel):
+    """Something a client sends: exact types, and no member that we do not know."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class Answered(BaseModel):
+    """Something we answer."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Error(Answered):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorBody(Answered):
+    """The body of every answer that is no success."""
+
+    error: Error
+
+
+class PromptTokensDetails(Answered):
+    cached_tokens: int
+
+
+class Usage(Answered):
+    """`prompt_tokens` counts cached ones too."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+
+
+STOP_STRINGS = 16
+STOP_LENGTH = 256
+
+StopString = Annotated[str, Field(min_length=1, max_length=STOP_LENGTH)]
+StopStrings = Annotated[list[StopString], Field(fail_fast=True, max_length=STOP_STRINGS)]
+TokenId = Annotated[int, Field(ge=0)]
+
+
+class StreamOptions(Asked):
+    include_usage: bool | None = None
+
+
+class Generation(Asked):
+    """The members that chat and completions share. `None` is the same as leaving one out."""
+
+    model: str
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    stop: StopString | StopStrings | None = None
+    seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    user: str | None = None
+
+    # Extensions that open servers agree on.
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    stop_token_ids: (
+        Annotated[list[TokenId], Field(fail_fast=True, max_length=STOP_STRINGS)] | None
+    ) = None

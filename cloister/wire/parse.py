@@ -1,0 +1,238 @@
+"""A request's bytes into a wire type; whatever is wrong becomes one `BadRequest`.
+
+Its message names the member, what is wrong and the limit. It never repeats a text of the client's,
+except a name it made up for a member, a role or a part's type.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cloister.errors import BadRequest
+from cloister.wire import unsupported
+from cloister.wire.base import STOP_LENGTH, STOP_STRINGS, Generation, StreamOptions
+from cloister.wire.chat import AssistantMessage, ChatRequest, TextPart, ToolMessage
+from cloister.wire.completion import CompletionRequest
+
+Wire = TypeVar("Wire", ChatRequest, CompletionRequest)
+
+ROLES = ("system", "developer", "user", "assistant", "tool")
+WRONG_FORM = ("string_type", "list_type")  # pydantic's names of faults
+MEMBERS = 1024  # in one JSON object at most, since each wrong one would make an error
+SHOWN = 64  # characters of a made-up name that an error repeats at most
+
+
+def parse_chat(body: bytes) -> ChatRequest:
+    """The body of `POST /v1/chat/completions`. Raises `BadRequest`."""
+    members = unsupported.without(parse_object(body), unsupported.CHAT)
+    members = _without_inner(members)
+    messages = members.get("messages")
+    if isinstance(messages, list):
+        members["messages"] = [_message(item, place) for place, item in enumerate(messages)]
+    _check_format(members.get("response_format"))
+    return _validated(ChatRequest, members)
+
+
+def parse_completion(body: bytes) -> CompletionRequest:
+    """The body of `POST /v1/completions`. Raises `BadRequest`."""
+    members = unsupported.without(parse_object(body), unsupported.COMPLETION)
+    prompt = members.get("prompt")
+    if isinstance(prompt, list) and prompt and isinstance(prompt[0], (str, list)):
+        raise _not_yet("prompt", "a list of prompts is not supported yet; send one prompt")
+    return _validated(CompletionRequest, _without_inner(members))
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """A body that must be one JSON object (RFC 8259, so without NaN) of valid Unicode.
+
+    A member given twice is refused: two readers could take different ones for the model's name.
+    """
+    try:
+        text = body.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_refuse_constant)
+    except UnicodeDecodeError as error:
+        raise BadRequest(f"the body is not UTF-8, at byte {error.start}") from None
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column {error.colno}"
+        raise BadRequest(f"the body is not valid JSON at {place}: {error.msg}") from None
+    except (RecursionError, ValueError):
+        raise BadRequest("the body is not JSON that can be read: too deep or too large") from None
+    if not isinstance(value, dict):
+        raise BadRequest("the body must be a JSON object")
+    _check_surrogates(body, value)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(pairs) > MEMBERS:
+        raise BadRequest(f"the body has an object of {len(pairs)} members; limit {MEMBERS}")
+    if len(members) < len(pairs):
+        raise BadRequest("the body has an object with the same member twice")
+    return members
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise BadRequest(f"the body is not valid JSON: {name} is no JSON number")
+
+
+def _check_surrogates(body: bytes, value: dict[str, Any]) -> None:
+    """JSON can write half of a surrogate pair, which is no character."""
+    if b"\\u" not in body:
+        return
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise BadRequest("the body has half of a surrogate pair, as in \\ud83d alone") from None
+
+
+def _without_inner(members: dict[str, Any]) -> dict[str, Any]:
+    options = members.get("stream_options")
+    if not isinstance(options, dict):
+        return members
+    rest = unsupported.without(options, unsupported.STREAM_OPTIONS, "stream_options.")
+    return {**members, "stream_options": rest}
+
+
+def _message(message: Any, place: int) -> Any:
+    if not isinstance(message, dict):
+        return message
+    path = f"messages[{place}]."
+    role = message.get("role")
+    if role == "function":
+        raise _not_yet(f"{path}role", f"{path}role 'function' is not supported; use 'tool'")
+    if isinstance(role, str) and role not in ROLES:
+        known = ", ".join(ROLES)
+        raise BadRequest(
+            f"{path}role: unknown role {_short(role)}; known roles: {known}", param=f"{path}role"
+        )
+    for part in message["content"] if isinstance(message.get("content"), list) else ():
+        _check_part(part, f"{path}content")
+    return unsupported.without(message, unsupported.MESSAGE, path)
+
+
+def _check_part(part: Any, path: str) -> None:
+    kind = part.get("type") if isinstance(part, dict) else None
+    if isinstance(kind, str) and kind != "text":
+        raise _not_yet(path, f"{path}: parts of type {_short(kind)} are not supported; send text")
+
+
+def _check_format(value: Any) -> None:
+    kind = value.get("type") if isinstance(value, dict) else None
+    if kind in ("json_object", "json_schema"):
+        raise _not_yet("response_format", f"response_format {kind!r} is not supported yet")
+
+
+def _not_yet(param: str, message: str) -> BadRequest:
+    return BadRequest(message, param=param, code="unsupported_parameter")
+
+
+def _validated(wire: type[Wire], members: Mapping[str, Any]) -> Wire:
+    try:
+        request = wire.model_validate(members)
+    except ValidationError as error:
+        raise _explain(wire, error.errors(include_url=False)) from None
+    _check_together(request)
+    return request
+
+
+def _check_together(request: Generation) -> None:
+    if request.stream_options is not None and not request.stream:
+        raise BadRequest("stream_options: allowed only with stream: true", param="stream_options")
+
+
+def _explain(wire: type[Generation], faults: list[ErrorDetails]) -> BadRequest:
+    """The first fault; where a value may have several forms, the one that came nearest."""
+    first = faults[0]["loc"][:1]
+    fault = max((fault for fault in faults if fault["loc"][:1] == first), key=_nearness)
+    param = _path(fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return _unknown(param, _known(wire, fault["loc"]))
+    return BadRequest(f"{param}: {_what(fault, param)}", param=param)
+
+
+def _nearness(fault: ErrorDetails) -> tuple[bool, int]:
+    return fault["type"] not in WRONG_FORM, len(fault["loc"])
+
+
+def _unknown(param: str, known: Iterable[str]) -> BadRequest:
+    path, dot, name = param.rpartition(".")
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    hint = f"; did you mean {path}{dot}{near[0]}?" if near else ""
+    shown = f"{path}{dot}{name[:SHOWN]}"
+    return BadRequest(f"unknown field {shown}{hint}", param=shown, code="unknown_parameter")
+
+
+def _known(wire: type[Generation], loc: tuple[int | str, ...]) -> list[str]:
+    if len(loc) == 1:
+        rest = unsupported.CHAT if wire is ChatRequest else unsupported.COMPLETION
+        return [*wire.model_fields, *rest]
+    if loc[0] == "messages":
+        part = "content" in loc[:-1]
+        message = [*AssistantMessage.model_fields, *ToolMessage.model_fields]
+        return list(TextPart.model_fields) if part else message
+    return list(StreamOptions.model_fields)
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    """`("messages", 0, "user", "content", "str")` is `messages[0].content`."""
+    path = str(loc[0]) if loc else ""
+    for before, part in pairwise(loc):
+        if isinstance(part, int):
+            path += f"[{part}]"
+        elif not _is_form(before, part):
+            path += f".{part}"
+    return path
+
+
+def _is_form(before: int | str, part: str) -> bool:
+    """Is this pydantic's name for one form of a value, instead of a member's name?"""
+    after_role = isinstance(before, int) and part in ROLES
+    return after_role or part in ("str", "constrained-str") or part.startswith(("list[", "constr"))
+
+
+def _what(fault: ErrorDetails, param: str) -> str:
+    wrong_form = fault["type"] in WRONG_FORM
+    if param == "stop" and wrong_form:
+        return f"must be a string or a list of up to {STOP_STRINGS} strings"
+    if param.startswith("stop") and fault["type"] in ("string_too_short", "string_too_long"):
+        return f"a stop string has 1 to {STOP_LENGTH} characters"
+    if param == "prompt" and wrong_form:
+        return "must be a string or a list of token ids"
+    if param.endswith(".content") and wrong_form:
+        return "must be a string or a list of text parts"
+    if fault["type"] == "union_tag_not_found":
+        return f"must have a role; known roles: {', '.join(ROLES)}"
+    if fault["type"] == "union_tag_invalid":
+        return "role must be a string"
+    return _sentence(fault)
+
+
+def _sentence(fault: ErrorDetails) -> str:
+    """What must be, and what is if that is a number or a count: never a text."""
+    limits = fault.get("ctx", {})
+    match fault["type"]:
+        case "missing":
+            return "is required"
+        case "too_short":
+            return "must not be empty"
+        case "model_type" | "model_attributes_type" | "dict_type":
+            return "must be an object"
+        case "too_long":
+            return (
+                f"has {limits['actual_length']} items; at most {limits['max_length']} are allowed"
+            )
+    value = fault["input"]
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    given = f", and is {str(value)[:SHOWN]}" if is_number else ""
+    message = fault["msg"].removeprefix("Input should be ")
+    return f"must be {message}{given}"
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= SHOWN else name[:SHOWN] + "…")

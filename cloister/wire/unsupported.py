@@ -1,0 +1,83 @@
+"""Members of OpenAI's requests that we know and do not do yet.
+
+With a neutral value, one that asks for nothing, they pass; with any other they are refused. Never
+is one ignored.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cloister.errors import BadRequest
+
+Neutral = Mapping[str, tuple[Any, ...]]
+"""Values that ask for nothing, by member; `None` is always one."""
+
+COMMON: Neutral = {
+    "best_of": (1,),
+    "ignore_eos": (False,),
+    "logit_bias": ({},),
+    "logprobs": (False,),
+    "min_tokens": (0,),
+    "n": (1,),
+}
+
+CHAT: Neutral = {
+    **COMMON,
+    "audio": (),
+    "chat_template_kwargs": ({},),
+    "function_call": ("none", "auto"),
+    "functions": ([],),
+    "modalities": (["text"],),
+    "moderation": (),
+    "parallel_tool_calls": (True, False),
+    "prediction": (),
+    "prompt_cache_key": (),
+    "prompt_cache_options": (),
+    "prompt_cache_retention": (),
+    "reasoning_effort": (),
+    "safety_identifier": (),
+    "service_tier": ("auto", "default"),
+    "store": (False,),
+    "structured_outputs": (),
+    "tool_choice": ("none", "auto"),
+    "tools": ([],),
+    "top_logprobs": (0,),
+    "verbosity": (),
+    "web_search_options": (),
+}
+
+COMPLETION: Neutral = {**COMMON, "echo": (False,), "suffix": ()}
+
+MESSAGE: Neutral = {
+    "annotations": ([],),
+    "audio": (),
+    "function_call": (),
+    "reasoning_content": (),
+    "refusal": (),
+    "tool_calls": ([],),
+}
+
+STREAM_OPTIONS: Neutral = {"include_obfuscation": (False,)}
+
+
+def without(body: Mapping[str, Any], unsupported: Neutral, path: str = "") -> dict[str, Any]:
+    """`body` less its neutral members of `unsupported`. Raises `BadRequest` for the others."""
+    for name, neutral in unsupported.items():
+        if name in body and not _is_neutral(body[name], neutral):
+            raise _refusal(path + name, neutral)
+    return {name: value for name, value in body.items() if name not in unsupported}
+
+
+def _is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:
+    return value is None or any(type(value) is type(one) and value == one for one in neutral)
+
+
+def _refusal(param: str, neutral: tuple[Any, ...]) -> BadRequest:
+    allowed = f", other than {' or '.join(map(_shown, neutral))}" if neutral else ""
+    return BadRequest(
+        f"{param} is not supported yet{allowed}", param=param, code="unsupported_parameter"
+    )
+
+
+def _shown(value: Any) -> str:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else repr(value)
