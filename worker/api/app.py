@@ -1,0 +1,128 @@
+"""The worker's HTTP server: OpenAI's routes in front of one engine."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fastapi import FastAPI
+from pydantic import SecretStr
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+
+from cloister import __version__, http
+from cloister.errors import Unavailable
+from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
+from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
+from cloister.wire.models import Model, ModelList
+from worker.api import document
+from worker.api.access import Access
+from worker.api.generate import Generator, check_name
+from worker.api.metrics import CONTENT_TYPE, CountRequests, Metrics
+from worker.api.served import Served
+from worker.engine.request import Engine
+
+PING_S = 15.0
+
+
+@dataclass
+class Readiness:
+    """Whether this worker takes requests. `draining` finishes what runs and takes nothing new."""
+
+    state: Literal["starting", "ready", "draining"] = "ready"
+
+    def check(self) -> None:
+        """Raises `Unavailable` unless ready."""
+        if self.state != "ready":
+            raise Unavailable(f"this worker is {self.state}")
+
+
+def create_app(
+    served: Served,
+    engine: Engine,
+    *,
+    token: SecretStr | None = None,
+    readiness: Readiness | None = None,
+    max_body_bytes: int = http.MAX_BODY_BYTES,
+    ping_s: float = PING_S,
+) -> FastAPI:
+    """A worker's app. With `token`, all but /health and /ready ask for it."""
+    readiness = readiness or Readiness()
+    metrics = Metrics(engine)
+    generator = Generator(served, engine, metrics, ping_s)
+    app = FastAPI(
+        title="Cloister worker",
+        version=__version__,
+        lifespan=generator.lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.add_middleware(Access, token=token)
+    http.install(app, max_body_bytes=max_body_bytes)
+    app.add_middleware(CountRequests, metrics=metrics)
+    _add_generation(app, generator, readiness)
+    _add_models(app, served)
+    _add_operation(app, engine, readiness, metrics)
+    document.install(app)
+    return app
+
+
+def _add_generation(app: FastAPI, generator: Generator, readiness: Readiness) -> None:
+    @app.post(
+        "/v1/chat/completions",
+        response_model=None,
+        responses=document.answers(ChatAnswer, ChatChunk),
+        openapi_extra=document.body_of(ChatRequest),
+    )
+    async def chat_completions(request: HttpRequest) -> Response:
+        """Answer a conversation, whole or as a stream of events."""
+        readiness.check()
+        return await generator.answer(request, generator.chat)
+
+    @app.post(
+        "/v1/completions",
+        response_model=None,
+        responses=document.answers(CompletionAnswer, CompletionChunk),
+        openapi_extra=document.body_of(CompletionRequest),
+    )
+    async def completions(request: HttpRequest) -> Response:
+        """Continue a text, whole or as a stream of events."""
+        readiness.check()
+        return await generator.answer(request, generator.completion)
+
+
+def _add_models(app: FastAPI, served: Served) -> None:
+    @app.get("/v1/models", responses=document.errors(401))
+    async def models() -> ModelList:
+        """The model under its name and its aliases."""
+        return ModelList(data=[served.model(name) for name in (served.name, *served.aliases)])
+
+    @app.get("/v1/models/{name:path}", responses=document.errors(401, 404))
+    async def model(name: str) -> Model:
+        """One model."""
+        check_name(served, name)
+        return served.model(name)
+
+
+def _add_operation(app: FastAPI, engine: Engine, readiness: Readiness, metrics: Metrics) -> None:
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Alive."""
+        return {"status": "ok"}
+
+    @app.get("/ready", responses=document.errors(503))
+    async def ready() -> dict[str, str]:
+        """Takes requests."""
+        readiness.check()
+        return {"status": "ready"}
+
+    @app.post("/worker/drain", responses=document.errors(401))
+    async def drain() -> JSONResponse:
+        """Take no new requests and finish those that wait or run."""
+        readiness.state = "draining"
+        load = engine.load()
+        left = load.queued_requests + load.running_requests
+        return JSONResponse({"status": "draining", "requests": left})
+
+    @app.get("/metrics", response_class=Response, responses=document.errors(401))
+    async def metrics_text() -> Response:
+        """Numbers for Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE)

@@ -1,0 +1,112 @@
+"""From an HTTP request that asks for text to the answer that will run on the engine."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TypeVar
+
+from fastapi import FastAPI
+from starlette.requests import Request as HttpRequest
+
+from cloister import http
+from cloister.errors import Busy, NotFound
+from cloister.wire.base import Generation
+from cloister.wire.parse import parse_chat, parse_completion
+from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
+from worker.api.bridge import Bridge
+from worker.api.frames import ChatFrames, CompletionFrames, Head
+from worker.api.metrics import Metrics, Stopwatch
+from worker.api.served import Served
+from worker.api.to_request import chat_to_request, completion_to_request
+from worker.engine.request import Engine
+
+SMALL_BODY_BYTES = 32 * 1024  # tokenised at once; larger ones would hold other streams up
+LARGE_BODIES = 32  # wait for their turn at most; each may be as long as the body limit
+
+Made = TypeVar("Made")
+
+
+class Generator:
+    """Turns HTTP requests into answers that run on the engine."""
+
+    def __init__(
+        self,
+        served: Served,
+        engine: Engine,
+        metrics: Metrics,
+        ping_s: float,
+    ) -> None:
+        self._served = served
+        self._engine = engine
+        self._metrics = metrics
+        self._ping_s = ping_s
+        self._bridge = Bridge()
+        self._large = ThreadPoolExecutor(1, "tokenise")
+        self._large_count = 0
+
+    @asynccontextmanager
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
+        yield
+        self._large.shutdown(wait=False)
+
+    async def answer(
+        self, request: HttpRequest, make: Callable[[bytes, str], tuple[Generation, Job]]
+    ) -> Answer:
+        """Read the body and make the answer, which runs when it is called."""
+        began = time.perf_counter()
+        body = await http.read_body(request.receive)
+        wire, job = await self._off_loop(body, partial(make, body, request.state.tenant))
+        watch = Stopwatch(self._metrics, began, len(job.request.prompt))
+        kind = StreamedAnswer if wire.stream else WholeAnswer
+        return kind(job, self._engine, self._bridge, watch, self._ping_s)
+
+    def chat(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
+        wire = parse_chat(body)
+        check_name(self._served, wire.model)
+        request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant)
+        frames = ChatFrames(self._head(request.id, wire), include_usage=_wants_usage(wire))
+        return wire, Job(request, frames, self._served.tokenizer.strips_space)
+
+    def completion(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
+        wire = parse_completion(body)
+        check_name(self._served, wire.model)
+        request = completion_to_request(wire, self._served, _new_id("cmpl"), tenant)
+        frames = CompletionFrames(self._head(request.id, wire), include_usage=_wants_usage(wire))
+        return wire, Job(request, frames, drop_first_space=False)
+
+    def _head(self, id: str, wire: Generation) -> Head:
+        return Head(id, int(time.time()), wire.model, self._served.fingerprint)
+
+    async def _off_loop(self, body: bytes, work: Callable[[], Made]) -> Made:
+        """Do it here if the body is small, else in a thread: long texts take seconds."""
+        if len(body) <= SMALL_BODY_BYTES:
+            return work()
+        if self._large_count >= LARGE_BODIES:
+            raise Busy(f"{LARGE_BODIES} long prompts are being read already", retry_after_s=1)
+        self._large_count += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._large, work)
+        finally:
+            self._large_count -= 1
+
+
+def check_name(served: Served, name: str) -> None:
+    """Raises `NotFound` unless the model is served under `name`."""
+    if not served.answers_to(name):
+        raise NotFound(
+            f"model: there is no model of this name; {served.name} is served here",
+            param="model",
+            code="model_not_found",
+        )
+
+
+def _new_id(kind: str) -> str:
+    return f"{kind}-{uuid.uuid4().hex}"
+
+
+def _wants_usage(wire: Generation) -> bool:
+    return wire.stream_options is not None and bool(wire.stream_options.include_usage)

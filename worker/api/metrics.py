@@ -1,0 +1,128 @@
+"""Numbers for Prometheus, in a registry of its own. No label names a request, a tenant or a key."""
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from worker.engine.request import Engine, Token
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready", "/metrics")
+LEFT = "left"  # stands for a status where the client went before there was one
+
+SHORT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
+LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+
+
+class Metrics:
+    """All that the API counts; what the engine knows is asked of it when read."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(_LoadCollector(engine))
+        self.requests = self._counter("requests", "Requests by route and status", "route", "status")
+        self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens, cached ones too")
+        self.cached_tokens = self._counter("cached_tokens", "Prompt tokens found in the cache")
+        self.generated_tokens = self._counter("generated_tokens", "Generated tokens")
+        self.finished = self._counter("finished", "Generations by how they ended", "reason")
+        self.first_token = self._histogram("time_to_first_token", "To the first token", LONG_S)
+        self.inter_token = self._histogram("inter_token", "Between tokens", SHORT_S)
+        self.duration = self._histogram("request", "Of a whole generation", LONG_S)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"cloister_{name}", what, labels, registry=self._registry)
+
+    def _histogram(self, name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
+        full = f"cloister_{name}_seconds"
+        return Histogram(full, what, buckets=buckets, registry=self._registry)
+
+
+class Stopwatch:
+    """Times and counts one generation. `began` is when its request came in."""
+
+    def __init__(self, metrics: Metrics, began: float, prompt_tokens: int) -> None:
+        self._metrics = metrics
+        self._began = began
+        self._last = 0.0
+        self._prompt_tokens = prompt_tokens
+
+    def tokens(self, tokens: list[Token]) -> None:
+        """Some tokens came, at once."""
+        now = time.perf_counter()
+        for token in tokens:
+            if self._last:
+                self._metrics.inter_token.observe(now - self._last)
+            else:
+                self._first(token, now)
+            self._last = now
+        self._metrics.generated_tokens.inc(len(tokens))
+
+    def end(self, reason: str) -> None:
+        self._metrics.finished.labels(reason).inc()
+        self._metrics.duration.observe(time.perf_counter() - self._began)
+
+    def _first(self, token: Token, now: float) -> None:
+        self._metrics.first_token.observe(now - self._began)
+        self._metrics.prompt_tokens.inc(self._prompt_tokens)
+        self._metrics.cached_tokens.inc(token.cached)
+
+
+class CountRequests:
+    """Counts each request once, by its status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self.app = app
+        self.metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        status = LEFT
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        try:
+            return await self.app(scope, receive, watched)
+        finally:
+            self.metrics.requests.labels(_route(scope["path"]), status).inc()
+
+
+class _LoadCollector(Collector):
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return []  # so that registering does not ask the engine
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        load = self._engine.load()
+        yield _gauge("queued_requests", "Requests that wait", load.queued_requests)
+        yield _gauge("running_requests", "Requests that run", load.running_requests)
+        yield _gauge("queued_tokens", "Prompt tokens not yet computed", load.queued_tokens)
+        yield _gauge("running_tokens", "Tokens that may still be generated", load.running_tokens)
+        yield _gauge("tokens_per_second", "Recent throughput", load.tokens_per_s)
+        yield _gauge("pages_used", "Pages of the cache in use", load.pages_used)
+        yield _gauge("pages", "Pages of the cache", load.pages_total)
+
+
+def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
+    return GaugeMetricFamily(f"cloister_{name}", what, value)
+
+
+def _route(path: str) -> str:
+    """The path if it is a known one: labels are a closed set."""
+    if path.startswith("/v1/models/"):
+        return "/v1/models"
+    return path if path in ROUTES else "other"
