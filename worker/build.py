@@ -1,5 +1,6 @@
 """Puts a worker together: the one place that names the concrete classes of several rooms."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from worker.model.decoder import Decoder
 from worker.model.load import load_model
 from worker.model.source import find_model
 from worker.settings import WorkerSettings
+
+
+SMALL_BYTES = 100 * 2**20
+"""Below this size threads wait for each other longer than they compute (docs/log.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +40,8 @@ def build(settings: WorkerSettings) -> Worker:
         BadModel: the model cannot be found, read or served.
         BadSettings: the cache is too small for one page, or limits contradict each other.
     """
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
     folder = find_model(settings.model)
+    torch.set_num_threads(settings.threads or _threads(folder))
     model = _model(settings, folder)
     served = _served(settings, folder, model)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
@@ -74,3 +78,9 @@ def _limits(settings: WorkerSettings) -> Limits:
         queued_requests=settings.queued_requests,
         queued_tokens=settings.queued_tokens,
     )
+
+
+def _threads(folder: Path) -> int:
+    """One for a small model, else one a core."""
+    size_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    return 1 if size_bytes < SMALL_BYTES else os.cpu_count() or 1

@@ -32,7 +32,11 @@ class WorkerSettings(Settings):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Type of weights and cache; auto keeps what the files hold."
     )
-    threads: int = Field(0, ge=0, description="Threads of the tensor operators; 0 is all cores.")
+    threads: int = Field(
+        0,
+        ge=0,
+        description="Threads of the tensor operators; 0: one for a small model, else all cores.",
+    )
     cache_mb: int = Field(512, ge=1, description="Memory of the KV cache, in MiB.")
     cache_pages: int = Field(0, ge=0, description="Pages of the KV cache; 0 follows --cache-mb.")
     page_size: int = Field(16, ge=1, le=1024, description="Tokens a page.")

@@ -1,0 +1,197 @@
+"""Lays a step out for the tensors: which rows stand where, and who attends to what.
+
+Made once per step and used by every layer. Rows are reordered so that sequences which attend
+together stand together; `wanted` undoes that for the logits.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.engine.step import Segment, Step
+
+BLOCK_ROWS = 128
+"""Longer segments attend in blocks of so many rows: each sees only keys up to its own end, which
+saves nearly half of a prefill's products, and masks stay small."""
+
+JOINED_ROWS = 16
+"""Blocks of at most so many rows attend together with others of the same row count."""
+
+PADDING_RATIO = 1.5
+PADDING_KEYS = 64
+"""Sequences attend together while the longest has at most ratio * shortest + keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive rows of one segment: `rows` tokens from position `start` on."""
+
+    segment: int
+    start: int
+    rows: int
+
+    @property
+    def end(self) -> int:
+        return self.start + self.rows
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Sequences that attend together, with equally many rows each.
+
+    `pages` are theirs, padded to equal number, `[sequences * pages each]`. `keys` is how many of
+    the gathered keys count at most. `mask` is added to the scores, `[sequences, 1, rows of one *
+    group, keys]` (or 1 for one row); None where every row sees every key.
+    """
+
+    first_row: int
+    sequences: int
+    rows: int  # of one sequence
+    pages: Tensor
+    keys: int
+    mask: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A step, ready for the layers."""
+
+    tokens: Tensor  # [rows] int64
+    positions: Tensor  # [rows] int64
+    slots: Tensor  # [rows] int64, page * page_size + offset
+    wanted: Tensor  # [wanted rows] int64, in the step's order
+    spans: dict[int | None, tuple[Span, ...]]  # by sliding window
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the model asks of every batch.
+
+    `group` is how many query heads share a key head, `windows` the sliding windows that occur.
+    """
+
+    page_size: int
+    group: int
+    windows: frozenset[int | None]
+    dtype: torch.dtype
+
+
+def lay_out(step: Step, layout: Layout) -> Batch:
+    """Turn a step into index tensors and masks."""
+    groups = _groups(step)
+    blocks = [block for group in groups for block in group]
+    columns = [column for block in blocks for column in _columns(step, block, layout.page_size)]
+    tokens, positions, slots = (
+        torch.tensor(columns, dtype=torch.int64).reshape(-1, 3).T.contiguous()
+    )
+    return Batch(
+        tokens=tokens,
+        positions=positions,
+        slots=slots,
+        wanted=torch.tensor(_wanted(step, blocks), dtype=torch.int64),
+        spans={window: tuple(_spans(step, groups, layout, window)) for window in layout.windows},
+    )
+
+
+def _groups(step: Step) -> list[list[Block]]:
+    """Cut segments into blocks, and join short blocks of equal rows and similar length."""
+    groups: list[list[Block]] = []
+    for block in sorted(_blocks(step), key=lambda block: (block.rows, block.end)):
+        if groups and _fits(groups[-1][0], block):
+            groups[-1].append(block)
+        else:
+            groups.append([block])
+    return groups
+
+
+def _blocks(step: Step) -> Iterator[Block]:
+    for index, segment in enumerate(step.segments):
+        count = len(segment.tokens)
+        for offset in range(0, count, BLOCK_ROWS):
+            yield Block(index, segment.start + offset, min(BLOCK_ROWS, count - offset))
+
+
+def _fits(shortest: Block, block: Block) -> bool:
+    return (
+        block.rows == shortest.rows <= JOINED_ROWS
+        and block.end <= PADDING_RATIO * shortest.end + PADDING_KEYS
+    )
+
+
+def _columns(step: Step, block: Block, page_size: int) -> Iterator[tuple[int, int, int]]:
+    """(token, position, slot) of each row."""
+    segment = step.segments[block.segment]
+    for position in range(block.start, block.end):
+        page, offset = divmod(position, page_size)
+        token = segment.tokens[position - segment.start]
+        yield token, position, segment.pages[page] * page_size + offset
+
+
+def _wanted(step: Step, blocks: Sequence[Block]) -> list[int]:
+    """The row of each wanted logit, in the step's order."""
+    row_of: dict[tuple[int, int], int] = {}
+    row = 0
+    for block in blocks:
+        for position in range(block.start, block.end):
+            row_of[block.segment, position] = row
+            row += 1
+    return [
+        row_of[index, position]
+        for index, segment in enumerate(step.segments)
+        for position in _wanted_positions(segment)
+    ]
+
+
+def _wanted_positions(segment: Segment) -> range:
+    end = segment.start + len(segment.tokens)
+    return range(end - segment.logits, end)
+
+
+def _spans(
+    step: Step, groups: Sequence[Sequence[Block]], layout: Layout, window: int | None
+) -> Iterator[Span]:
+    first_row = 0
+    for group in groups:
+        yield _span(step, group, first_row, layout, window)
+        first_row += len(group) * group[0].rows
+
+
+def _span(
+    step: Step, blocks: Sequence[Block], first_row: int, layout: Layout, window: int | None
+) -> Span:
+    size = layout.page_size
+    firsts = [_first_visible(block, window) // size for block in blocks]
+    lasts = [(block.end - 1) // size for block in blocks]
+    count = max(last - first + 1 for first, last in zip(firsts, lasts, strict=True))
+    pages = [
+        step.segments[block.segment].pages[min(page, last)]  # padding repeats the own last page
+        for block, first, last in zip(blocks, firsts, lasts, strict=True)
+        for page in range(first, first + count)
+    ]
+    starts = [block.start - first * size for block, first in zip(blocks, firsts, strict=True)]
+    rows = blocks[0].rows
+    keys = max(starts) + rows
+    mask = _mask(starts, rows, keys, layout, window)
+    return Span(first_row, len(blocks), rows, torch.tensor(pages), keys, mask)
+
+
+def _first_visible(block: Block, window: int | None) -> int:
+    return 0 if window is None else max(0, block.start - window + 1)
+
+
+def _mask(
+    starts: Sequence[int], rows: int, keys: int, layout: Layout, window: int | None
+) -> Tensor | None:
+    """0 where a row sees a key, -inf where not; `starts` are first rows among gathered keys."""
+    if rows == 1 and min(starts) == keys - 1 and (window is None or keys <= window):
+        return None
+    last = torch.tensor(starts).view(-1, 1, 1) + torch.arange(rows).view(1, -1, 1)
+    key = torch.arange(keys)
+    hidden = key > last  # [sequences, rows, keys]
+    if window is not None:
+        hidden |= key <= last - window
+    mask = torch.zeros(hidden.shape, dtype=layout.dtype).masked_fill_(hidden, float("-inf"))
+    folded = mask if rows == 1 else mask.repeat_interleave(layout.group, 1)
+    return folded.unsqueeze(1)

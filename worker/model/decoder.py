@@ -1,0 +1,147 @@
+"""THE decoder: every family, every execution. Where a linear runs is the execution's business."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worker.engine.step import Step
+from worker.execution.seam import Execution, Norm, Part, Site, SiteSpec
+from worker.model.attention import attend
+from worker.model.batch import Batch, Layout, lay_out
+from worker.model.cache import Cache
+from worker.model.config import ModelConfig
+from worker.model.norm import rms_norm
+from worker.model.parameters import LayerWeights, ModelWeights
+from worker.model.rope import Rope, Rotation
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer's sites and what the TEE needs besides.
+
+    `heads_norm` [heads + kv_heads, head_dim] scales normalised query and key heads before RoPE.
+    """
+
+    part: Part
+    qkv: Site
+    o: Site
+    gate_up: Site
+    down: Site
+    heads: int
+    kv_heads: int
+    heads_norm: Tensor | None
+    window: int | None
+
+
+class Decoder:
+    """A model ready to compute steps; satisfies the engine's `Model`. Empties `weights.layers`."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        weights: ModelWeights,
+        execution: Execution,
+        *,
+        page_size: int,
+        page_count: int,
+    ) -> None:
+        self.config = config
+        self.vocabulary_size = config.vocabulary_size
+        self.context_length = config.context_length
+        self.page_size = page_size
+        self.page_count = page_count
+        self._execution = execution
+        self._embed = _embed_site(config, weights, execution)
+        self._layers = tuple(
+            _layer(config, index, weights.layers.pop(0), execution)
+            for index in range(config.layers)
+        )
+        self._head = _head_site(config, weights, execution)
+        self._rope = Rope(config.rope, config.head_dim, weights.dtype)
+        self._layout = Layout(
+            page_size=page_size,
+            group=self._layers[0].heads // self._layers[0].kv_heads,
+            windows=frozenset(config.windows),
+            dtype=weights.dtype,
+        )
+        self._cache = Cache(
+            [layer.kv_heads for layer in self._layers],
+            config.head_dim,
+            page_count=page_count,
+            page_size=page_size,
+            dtype=weights.dtype,
+        )
+
+    @torch.inference_mode()
+    def forward(self, step: Step) -> Tensor:
+        """Write the step's keys and values, return float32 logits of the wanted rows, in order.
+
+        The result is an inference tensor: clone it before changing it in place.
+        """
+        batch = lay_out(self._execution.share(step), self._layout)
+        rotation = self._rope.at(batch.positions)
+        with self._execution.resident(EMBED):
+            x = self._embed(batch.tokens)  # [rows, hidden]
+        for index, layer in enumerate(self._layers):
+            with self._execution.resident(layer.part):
+                x = self._through(layer, index, x, batch, rotation)
+        with self._execution.resident(HEAD):
+            return self._logits(x, batch.wanted)
+
+    def _through(
+        self, layer: Layer, index: int, x: Tensor, batch: Batch, rotation: Rotation
+    ) -> Tensor:
+        """One layer: attention, then the gated feed-forward, each added to `x` in place."""
+        heads = layer.qkv(x).view(len(x), -1, self.config.head_dim)  # query, key, value heads
+        self._rotate_(layer, heads[:, : layer.heads + layer.kv_heads], rotation)
+        query, known = heads[:, : layer.heads], heads[:, layer.heads :]
+        self._cache.write(index, batch.slots, known.view(len(x), 2, layer.kv_heads, -1))
+        x += layer.o(attend(query, self._cache, index, batch.spans[layer.window]))
+        x += layer.down(layer.gate_up(x))
+        return x
+
+    def _rotate_(self, layer: Layer, heads: Tensor, rotation: Rotation) -> None:
+        if layer.heads_norm is not None:
+            heads.copy_(rms_norm(heads, layer.heads_norm, self.config.norm_epsilon))
+        rotation.apply_(heads)
+
+    def _logits(self, x: Tensor, wanted: Tensor) -> Tensor:
+        if not len(wanted):
+            return torch.empty(0, self.vocabulary_size)
+        return self._head(x.index_select(0, wanted)).float()
+
+
+EMBED, HEAD = Part("embed"), Part("head")
+
+
+def _embed_site(config: ModelConfig, weights: ModelWeights, execution: Execution) -> Site:
+    return execution.site(SiteSpec(EMBED, "embed", (config.hidden,), "none"), weights.embed)
+
+
+def _head_site(config: ModelConfig, weights: ModelWeights, execution: Execution) -> Site:
+    norm = Norm(weights.norm, config.norm_epsilon)
+    spec = SiteSpec(HEAD, "head", (config.vocabulary_size,), "output", norm)
+    return execution.site(spec, weights.head)
+
+
+def _layer(config: ModelConfig, index: int, weights: LayerWeights, execution: Execution) -> Layer:
+    part = Part("layer", index)
+    hidden, intermediate = (config.hidden,), (config.intermediate,) * 2
+    before, between = (
+        Norm(weight, config.norm_epsilon) for weight in (weights.attention_norm, weights.feed_norm)
+    )
+    qkv = execution.site(SiteSpec(part, "qkv", config.qkv_sizes, "output", before), weights.qkv)
+    o = execution.site(SiteSpec(part, "o", hidden, "input"), weights.o)
+    fused = SiteSpec(part, "gate_up", intermediate, "output", between, silu_multiply=True)
+    gate_up = execution.site(fused, weights.gate_up)
+    down = execution.site(SiteSpec(part, "down", hidden, "input"), weights.down)
+    heads, kv_heads, _ = (size // config.head_dim for size in qkv.sizes)
+    norm = _per_head(weights.heads_norm, heads, kv_heads)
+    return Layer(part, qkv, o, gate_up, down, heads, kv_heads, norm, config.windows[index])
+
+
+def _per_head(norms: Tensor | None, heads: int, kv_heads: int) -> Tensor | None:
+    if norms is None:
+        return None
+    return norms.repeat_interleave(torch.tensor([heads, kv_heads]), 0)

@@ -1,0 +1,68 @@
+"""Builds a decoder: from a model folder, or of a named shape with random weights."""
+
+from pathlib import Path
+
+import torch
+
+from cloister.errors import BadSettings
+from worker.execution.seam import Execution
+from worker.model.cache import DEFAULT_PAGE_SIZE, page_bytes
+from worker.model.config import ModelConfig
+from worker.model.decoder import Decoder
+from worker.model.parameters import ModelWeights
+from worker.model.shapes import random_weights, shape
+from worker.model.weights import WeightType, read_weights
+
+
+def load_model(
+    folder: Path,
+    *,
+    execution: Execution,
+    dtype: WeightType = "auto",
+    page_size: int = DEFAULT_PAGE_SIZE,
+    page_count: int | None = None,
+    cache_bytes: int | None = None,
+) -> Decoder:
+    """Load a folder. The cache is given in pages or in bytes. Raises `BadModel`, `BadSettings`."""
+    config = ModelConfig.read(folder)
+    weights = read_weights(folder, config, dtype)
+    return build(config, weights, execution, page_size, page_count, cache_bytes)
+
+
+def random_model(
+    name: str,
+    *,
+    execution: Execution,
+    dtype: torch.dtype = torch.bfloat16,
+    page_size: int = DEFAULT_PAGE_SIZE,
+    page_count: int | None = None,
+    cache_bytes: int | None = None,
+    seed: int = 0,
+) -> Decoder:
+    """A decoder of a named shape with seeded random weights, for benchmarks."""
+    config = shape(name)
+    weights = random_weights(config, dtype, seed)
+    return build(config, weights, execution, page_size, page_count, cache_bytes)
+
+
+def build(
+    config: ModelConfig,
+    weights: ModelWeights,
+    execution: Execution,
+    page_size: int,
+    page_count: int | None,
+    cache_bytes: int | None,
+) -> Decoder:
+    """Put a decoder together from weights that are in memory."""
+    count = _page_count(page_bytes(config, page_size, weights.dtype), page_count, cache_bytes)
+    return Decoder(config, weights, execution, page_size=page_size, page_count=count)
+
+
+def _page_count(each_bytes: int, page_count: int | None, cache_bytes: int | None) -> int:
+    if (page_count is None) == (cache_bytes is None):
+        raise BadSettings("the cache size is given either as page_count or as cache_bytes")
+    if cache_bytes is not None:
+        page_count = cache_bytes // each_bytes
+    if not page_count or page_count < 1:
+        raise BadSettings(f"the cache is too small: one page takes {each_bytes} bytes")
+    return page_count

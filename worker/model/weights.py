@@ -1,0 +1,122 @@
+"""From a model folder to filled weights: finds the shards, checks every name and shape, reads once.
+
+Never unpickles: a folder with only pickled weights is refused with the command that converts it.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from cloister.errors import BadModel, BadSettings
+from worker.model.config import ModelConfig
+from worker.model.fields import Fields
+from worker.model.parameters import ModelWeights, allocate, places
+from worker.model.shards import DTYPES, Stored, read_header, read_into
+
+WeightType = Literal["auto", "bfloat16", "float32"]
+"""`auto` is as stored; float16 becomes bfloat16."""
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+PICKLES = ("pytorch_model*.bin", "*.pth", "*.pt", "*.ckpt", "*.bin")
+DERIVED = ".rotary_emb.inv_freq"
+"""Old checkpoints hold what the config already says; those tensors are passed over."""
+
+
+def read_weights(folder: Path, config: ModelConfig, dtype: WeightType) -> ModelWeights:
+    """Read all weights of a folder. `BadModel` names the file, tensor, expected and found."""
+    stored = _stored(shards(folder))
+    weights = allocate(config, _choose(dtype, stored))
+    wanted = places(config, weights)
+    _check(folder, config, stored, wanted)
+    _fill(stored, wanted)
+    return weights
+
+
+def shards(folder: Path) -> tuple[Path, ...]:
+    """The safetensors files of a folder, in order."""
+    if (folder / SINGLE).is_file():
+        return (folder / SINGLE,)
+    if (folder / INDEX).is_file():
+        return _indexed(folder)
+    pickles = sorted({path.name for pattern in PICKLES for path in folder.glob(pattern)})
+    if pickles:
+        raise BadModel(
+            f"{folder} has pickled weights only ({pickles[0]}), which can run code when read; "
+            f"turn them into safetensors with `cloister convert {folder}`"
+        )
+    raise BadModel(f"{folder} has no weights: neither {SINGLE} nor {INDEX}")
+
+
+def _indexed(folder: Path) -> tuple[Path, ...]:
+    fields = Fields.read(folder / INDEX)
+    names = sorted({str(name) for name in fields.within("weight_map").values.values()})
+    if not names:
+        raise fields.bad("weight_map", "a map from tensors to files")
+    for name in names:
+        if Path(name).name != name:
+            raise BadModel(f"{folder / INDEX} names {name!r}, which is not a plain file name")
+        if not (folder / name).is_file():
+            raise BadModel(f"{folder / name} is missing; {INDEX} names it")
+    return tuple(folder / name for name in names)
+
+
+def _stored(paths: Iterable[Path]) -> dict[str, Stored]:
+    stored: dict[str, Stored] = {}
+    for tensor in (tensor for path in paths for tensor in read_header(path)):
+        if tensor.name in stored:
+            first = stored[tensor.name].path.name
+            raise BadModel(f"{tensor.path}: {tensor.name} is in {first} already")
+        stored[tensor.name] = tensor
+    return stored
+
+
+def _choose(dtype: WeightType, stored: Mapping[str, Stored]) -> torch.dtype:
+    if dtype not in get_args(WeightType):
+        raise BadSettings(f"dtype is {dtype!r}; one of {', '.join(get_args(WeightType))} expected")
+    if dtype != "auto":
+        return torch.float32 if dtype == "float32" else torch.bfloat16
+    whole = any(tensor.dtype == "F32" for tensor in stored.values())
+    return torch.float32 if whole else torch.bfloat16
+
+
+def _check(
+    folder: Path, config: ModelConfig, stored: Mapping[str, Stored], wanted: Mapping[str, Tensor]
+) -> None:
+    for name, place in wanted.items():
+        if name not in stored:
+            raise BadModel(
+                f"{folder} lacks tensor {name} {list(place.shape)}, which config.json asks for"
+            )
+        found = stored[name]
+        if found.shape != tuple(place.shape):
+            raise BadModel(
+                f"{found.path}: {name} has shape {list(found.shape)}; "
+                f"{list(place.shape)} is expected by config.json"
+            )
+        if found.dtype not in DTYPES:
+            raise BadModel(
+                f"{found.path}: {name} is stored as {found.dtype}; "
+                f"one of {', '.join(DTYPES)} is expected"
+            )
+    for name, tensor in stored.items():
+        if name not in wanted and not _passed_over(config, name):
+            raise BadModel(
+                f"{tensor.path}: {name} has no place in the model that config.json tells"
+            )
+
+
+def _passed_over(config: ModelConfig, name: str) -> bool:
+    return name.endswith(DERIVED) or (config.tied_head and name == "lm_head.weight")
+
+
+def _fill(stored: Mapping[str, Stored], wanted: Mapping[str, Tensor]) -> None:
+    """Read each file once, from its start to its end."""
+    for path in dict.fromkeys(tensor.path for tensor in stored.values()):
+        with path.open("rb", buffering=0) as file:
+            for tensor in stored.values():
+                if tensor.path == path and tensor.name in wanted:
+                    read_into(file, tensor, wanted[tensor.name])
