@@ -18,7 +18,6 @@ from worker.model.load import load_model
 from worker.model.source import find_model
 from worker.settings import WorkerSettings
 
-
 SMALL_BYTES = 100 * 2**20
 """Below this size threads wait for each other longer than they compute (docs/log.md)."""
 
