@@ -131,9 +131,11 @@ class Tab:
         await self.idle()
 
     async def ramble(self) -> None:
-        """Make a model go on and on."""
+        """Make a model go on and on: it is rewarded for repeating itself."""
         await self.page.locator("#settings .toggle-button").click()
-        await self.page.get_by_label("number input for Temperature").fill("2")
+        await self.page.get_by_text("More sampling").click()
+        for penalty in ("Presence", "Frequency"):
+            await self.page.get_by_label(f"number input for {penalty} penalty").fill("-2")
         await self.page.locator("#settings .toggle-button").click()
 
     async def record(self) -> None:
