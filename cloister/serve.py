@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -23,13 +24,10 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
         family, kind, protocol, _, address = found[0]
-        bound = socket.socket(family, kind, protocol)  # asyncio sends at once where it sees TCP
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
+        return _bind(socket.socket(family, kind, protocol), address)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadSettings(f"cannot listen on {host}, port {port} (--port): {reason}") from None
-    return bound
 
 
 async def serve(
@@ -63,3 +61,14 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
+
+
+def _bind(free: socket.socket, address: Any) -> socket.socket:
+    """asyncio sends small pieces at once only where it sees TCP's own protocol number."""
+    try:
+        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        free.bind(address)
+    except OSError:
+        free.close()
+        raise
+    return free

@@ -165,10 +165,13 @@ class Registry:
         return best
 
     def wait_s(self, model: str) -> float | None:
-        """Least expected wait of a new request; None if nobody can take it."""
-        usual = self._usual_tokens_per_s(model)
-        members = [member for member in self.members() if member.ready and member.serves(model)]
-        return min((member.wait_s(usual) for member in members), default=None)
+        """Least expected wait of a new request; None if nobody can take it or has measured."""
+        measured = (
+            member.wait_s(member.state.load.tokens_per_s)
+            for member in self.members()
+            if member.ready and member.serves(model) and member.state.load.tokens_per_s
+        )
+        return min(measured, default=None)
 
     def _usual_tokens_per_s(self, model: str) -> float:
         """Mean of the measured workers. With none, waits are in tokens: still a fair order."""

@@ -42,6 +42,7 @@ async def _serve(worker: "Worker", bound: socket.socket, settings: WorkerSetting
     def drain() -> None:
         worker.readiness.state = "draining"
 
+    bound.listen()  # a request that comes right after joining waits instead of failing
     log.info("serving %s at %s/v1", worker.served.name, _url(bound))
     async with _membership(worker, bound, settings):
         await serve(worker.app, bound, on_stop=drain)
