@@ -27,7 +27,7 @@ from cloister.wire.models import Model, ModelList
 from cloister.wire.parse import parse_object
 from controller.access import Access
 from controller.keys import Keys
-from controller.metrics import CONTENT_TYPE, CountRequests, Metrics
+from controller.metrics import CONTENT_TYPE, Metrics
 from controller.registry import Registry, model_not_found
 from controller.relay import Ask, Relay, RelayedAnswer
 from controller.settings import ControllerSettings
@@ -70,7 +70,7 @@ def create_app(
     app.state.upstream = upstream
     app.add_middleware(Access, keys=keys, join_token=join_token)
     http.install(app, max_body_bytes=max_body_bytes)
-    app.add_middleware(CountRequests, metrics=metrics)
+    app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, relay)
     _add_models(app, registry)
     _add_fleet(app, registry)

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready", "/metrics")
-LEFT = "left"  # stands for a status where the client went before there was one
 
 SHORT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -24,7 +22,7 @@ class Metrics:
     def __init__(self, engine: Engine) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_LoadCollector(engine))
-        self.requests = self._counter("requests", "Requests by route and status", "route", "status")
+        self._requests = self._counter("requests", "Requests by route and status", "route", "status")
         self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens, cached ones too")
         self.cached_tokens = self._counter("cached_tokens", "Prompt tokens found in the cache")
         self.generated_tokens = self._counter("generated_tokens", "Generated tokens")
@@ -32,6 +30,10 @@ class Metrics:
         self.first_token = self._histogram("time_to_first_token", "To the first token", LONG_S)
         self.inter_token = self._histogram("inter_token", "Between tokens", SHORT_S)
         self.duration = self._histogram("request", "Of a whole generation", LONG_S)
+
+    def count(self, path: str, status: str) -> None:
+        """A request has been answered."""
+        self._requests.labels(_route(path), status).inc()
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -73,30 +75,6 @@ class Stopwatch:
         self._metrics.first_token.observe(now - self._began)
         self._metrics.prompt_tokens.inc(self._prompt_tokens)
         self._metrics.cached_tokens.inc(token.cached)
-
-
-class CountRequests:
-    """Counts each request once, by its status."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app = app
-        self.metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        status = LEFT
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = str(message["status"])
-            await send(message)
-
-        try:
-            return await self.app(scope, receive, watched)
-        finally:
-            self.metrics.requests.labels(_route(scope["path"]), status).inc()
 
 
 class _LoadCollector(Collector):
