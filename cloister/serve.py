@@ -5,12 +5,12 @@ import signal
 import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from cloister.errors import BadSettings
+from cloister.ports import bind
 
 GRACE_S = 5  # running answers may go on so long after a signal to stop
 
@@ -22,9 +22,7 @@ def listen(host: str, port: int) -> socket.socket:
         BadSettings: the address cannot be bound.
     """
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
-        family, kind, protocol, _, address = found[0]
-        return _bind(socket.socket(family, kind, protocol), address)
+        return bind(host, port)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadSettings(f"cannot listen on {host}, port {port} (--port): {reason}") from None
@@ -61,14 +59,3 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
         yield
-
-
-def _bind(free: socket.socket, address: Any) -> socket.socket:
-    """asyncio sends small pieces at once only where it sees TCP's own protocol number."""
-    try:
-        free.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        free.bind(address)
-    except OSError:
-        free.close()
-        raise
-    return free

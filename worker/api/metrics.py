@@ -22,7 +22,9 @@ class Metrics:
     def __init__(self, engine: Engine) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_LoadCollector(engine))
-        self._requests = self._counter("requests", "Requests by route and status", "route", "status")
+        self._requests = self._counter(
+            "requests", "Requests by route and status", "route", "status"
+        )
         self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens, cached ones too")
         self.cached_tokens = self._counter("cached_tokens", "Prompt tokens found in the cache")
         self.generated_tokens = self._counter("generated_tokens", "Generated tokens")
