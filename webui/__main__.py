@@ -38,8 +38,6 @@ async def run(settings: PageSettings, bound: socket.socket) -> None:
     async with Client(settings.api_url, settings.api_key.get_secret_value()) as client:
         answers = Answers(client)
         app = build(settings, client, answers)
-        host, port = bound.getsockname()[:2]
-        log.info("the page is at http://%s:%d", host, port)
         await serve(app, bound, grace_s=GRACE_S, on_stop=answers.stop_all)
 
 
