@@ -244,3 +244,13 @@ def test_every_token_s_bytes_are_its_text(make: Any, tmp_path: Any) -> None:
     tokenizer = Tokenizer.load(write_folder(tmp_path, make()))
     for id in range(tokenizer.size):
         assert tokenizer.bytes_of(id).decode(errors="replace") == tokenizer.decode([id])
+
+
+def test_completions_of_several_prompts_satisfy_the_strict_sdk(sdk: openai.OpenAI) -> None:
+    asked: Any = {"model": "tiny", "prompt": ["a", "b"], "n": 2, "logprobs": 2, "seed": 1}
+    answer = sdk.completions.create(**asked)
+    assert [choice.index for choice in answer.choices] == [0, 1, 2, 3]
+    for choice in answer.choices:
+        assert choice.logprobs is not None
+        assert choice.logprobs.token_logprobs is not None
+        assert len(choice.logprobs.tokens or ()) == len(choice.logprobs.token_logprobs)

@@ -7,11 +7,10 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
 from worker.engine.limits import Limits
-from worker.engine.logprobs import Query, logprobs
+from worker.engine.logprobs import logprobs, queries
 from worker.engine.meter import Meter
 from worker.engine.model import Model, context_limit
 from worker.engine.pages import Pages
@@ -64,6 +63,7 @@ class InferenceEngine:
             Unavailable: the engine is closed.
         """
         assert request.prompt, "the API refuses an empty prompt"
+        assert request.logprobs is not None or not request.scores_prompt
         assert len(request.prompt) + request.max_tokens <= context_limit(self._model)
         with self._work:
             self._admit(request)
@@ -160,8 +160,9 @@ class InferenceEngine:
     def _step(self, plan: Plan) -> News:
         started = self._clock()
         logits = self._model.forward(plan.step())
-        ids = choose(_last(plan, logits), [_pick(sequence) for sequence in plan.completing])
-        scores = iter(logprobs(logits, list(_queries(plan, ids))))
+        last = logits if len(logits) == len(plan.completing) else logits[plan.last_rows]
+        ids = choose(last, [_pick(sequence) for sequence in plan.completing])
+        scores = iter(logprobs(logits, list(queries(plan, ids))))
         return self._commit(plan, ids, scores, self._clock() - started)
 
     def _commit(
@@ -227,26 +228,6 @@ def _pick(sequence: Sequence) -> Pick:
     request = sequence.request
     banned = request.stop_ids if sequence.must_go_on else ()
     return Pick(request.sampling, request.prompt, sequence.tokens[len(request.prompt) :], banned)
-
-
-def _last(plan: Plan, logits: Tensor) -> Tensor:
-    """The rows that new tokens are chosen from. [wanted, vocabulary] -> [completing, vocabulary]"""
-    ends = itertools.accumulate(share.logits for share in plan.shares)
-    rows = [end - 1 for share, end in zip(plan.shares, ends, strict=True) if share.completes]
-    return logits if len(rows) == len(logits) else logits[rows]
-
-
-def _queries(plan: Plan, ids: list[int]) -> Iterator[Query]:
-    """What is asked of the step's logits: share by share, scored rows, then the chosen token."""
-    chosen = iter(ids)
-    row = 0
-    for share in plan.shares:
-        top = share.sequence.request.logprobs
-        told = share.sequence.request.prompt[len(share.sequence.scores) + 1 :][: share.scored]
-        new = [next(chosen)] if share.completes else []
-        if top is not None:
-            yield from (Query(at, id, top) for at, id in enumerate([*told, *new], start=row))
-        row += share.logits
 
 
 def _deliver(news: News) -> None:

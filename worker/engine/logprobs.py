@@ -4,13 +4,14 @@ Neither temperature nor penalties, biases or truncation count, as with OpenAI an
 tell of the model, and are the same however a token was chosen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from worker.engine.request import Logprob
+from worker.engine.scheduler import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +41,19 @@ def logprobs(logits: Tensor, queries: Sequence[Query]) -> list[Logprob]:
         Logprob(value, tuple(zip(ids[: query.top], best[: query.top], strict=True)))
         for query, value, (ids, best) in zip(queries, values, tops, strict=True)
     ]
+
+
+def queries(plan: Plan, ids: Sequence[int]) -> Iterator[Query]:
+    """What is asked of a step's logits: share by share, scored prompt tokens, then the new one.
+
+    `ids` are the new tokens, one for each share that completes.
+    """
+    new = iter(ids)
+    row = 0
+    for share in plan.shares:
+        request, first = share.sequence.request, len(share.sequence.scores) + 1
+        scored = request.prompt[first : first + share.scored]
+        asked = [*scored, next(new)] if share.completes else scored
+        if request.logprobs is not None:
+            yield from (Query(at, id, request.logprobs) for at, id in enumerate(asked, start=row))
+        row += share.logits

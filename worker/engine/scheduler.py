@@ -9,6 +9,7 @@ back and starts over later from its tokens: the oldest one always gets on.
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from worker.engine.limits import Limits
 from worker.engine.pages import Pages
@@ -63,6 +64,13 @@ class Plan:
     def completing(self) -> list[Sequence]:
         """The sequences that get a new token, in the order of their logits."""
         return [share.sequence for share in self.shares if share.completes]
+
+    @property
+    def last_rows(self) -> list[int]:
+        """The rows of the step's logits that the new tokens are chosen from."""
+        ends = accumulate(share.logits for share in self.shares)
+        pairs = zip(self.shares, ends, strict=True)
+        return [end - 1 for share, end in pairs if share.completes]
 
 
 class Scheduler:
