@@ -89,4 +89,5 @@ class Generation(Asked):
     ) = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
     ignore_eos: bool | None = None
+    include_stop_str_in_output: bool | None = None
     cache_salt: Annotated[str, Field(min_length=1, max_length=SALT_LENGTH)] | None = None

@@ -12,12 +12,7 @@ from cloister.errors import BadRequest
 Neutral = Mapping[str, tuple[Any, ...]]
 """Values that ask for nothing, by member; `None` is always one."""
 
-COMMON: Neutral = {
-    "include_stop_str_in_output": (False,),
-}
-
 CHAT: Neutral = {
-    **COMMON,
     "audio": (),
     "chat_template_kwargs": ({},),
     "function_call": ("none", "auto"),
@@ -40,7 +35,7 @@ CHAT: Neutral = {
     "web_search_options": (),
 }
 
-COMPLETION: Neutral = {**COMMON, "suffix": ()}
+COMPLETION: Neutral = {"suffix": ()}
 
 MESSAGE: Neutral = {
     "annotations": ([],),

@@ -247,6 +247,8 @@ async def test_fields_of_choosing_reach_the_engine(
     request = engine.requests[0]
     assert request.sampling.bias == ((7, -100.0), (9, 2.5))
     assert (request.min_tokens, request.stop_ids) == (2, frozenset([3]))
+    await http.post(CHAT, json=chat(stop="x", include_stop_str_in_output=True))
+    assert [request.keeps_stop for request in engine.requests] == [False, True]
 
 
 async def test_salts_part_the_cache_within_a_tenant(alive: Alive) -> None:

@@ -99,6 +99,31 @@ def test_choices_of_one_prompt_read_it_once(bench: MakeBench) -> None:
     assert [(part.start, len(part.tokens)) for part in prompts] == [(0, 11), (8, 3), (8, 3)]
 
 
+@given(
+    count=st.integers(1, 6),
+    length=st.integers(1, 40),
+    page_count=st.integers(13, 40),
+    step_tokens=st.integers(4, 60),
+    scores=st.booleans(),
+)
+def test_any_number_of_choices_on_any_cache_equals_each_alone(
+    count: int, length: int, page_count: int, step_tokens: int, scores: bool
+) -> None:
+    first = replace(sampled("a", 0), prompt=request(length=length).prompt, logprobs=1)
+    choices = [replace(first, id="0", scores_prompt=scores)]
+    choices += [
+        replace(first, id=str(seed), sampling=replace(first.sampling, seed=seed))
+        for seed in range(1, count)
+    ]
+    one = Bench(PagedModel(page_count), Limits(step_tokens=step_tokens, sequences=4))
+    reference = Bench(PagedModel(400), Limits(sequences=1))
+    try:
+        assert one.run(*choices) == reference.run(*choices)
+    finally:
+        one.engine.close()
+        reference.engine.close()
+
+
 def test_choices_that_wait_for_a_shared_prompt_let_others_pass(bench: MakeBench) -> None:
     one = bench(step_tokens=8)
     first = request("a", length=60)

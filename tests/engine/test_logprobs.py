@@ -104,10 +104,18 @@ def test_prompt_is_scored_wherever_its_pages_come_from(way: str, bench: MakeBenc
     assert max(part.logits for step in one.model.steps for part in step.segments) <= 65
 
 
-def sequence(stop: tuple[str, ...] = (), *, max_tokens: int) -> Sequence:
+def test_tokens_of_a_kept_stop_string_settle() -> None:
+    one = sequence(("bc",), max_tokens=9, keeps_stop=True)
+    assert [one.accept(id) for id in b"abc"] == ["a", "", "bc"]
+    assert one.settled == 3
+
+
+def sequence(stop: tuple[str, ...] = (), *, max_tokens: int, keeps_stop: bool = False) -> Sequence:
     asked = request(prompt=(1,), stop=stop, stop_ids=frozenset([256]), logprobs=0)
     asked = replace(asked, max_tokens=max_tokens)
-    return Sequence(asked, lambda _: None, TextStream(ByteVocabulary(), stop), 0, [1])
+    return Sequence(
+        asked, lambda _: None, TextStream(ByteVocabulary(), stop, keeps_stop=keeps_stop), 0, [1]
+    )
 
 
 @given(st.text(max_size=30), st.lists(st.text("ab\u00e9", min_size=1, max_size=3), max_size=2))

@@ -93,6 +93,7 @@ def _request(
         max_tokens=max_tokens,
         sampling=_sampling(wire, served, seed),
         stop=_stop(wire.stop),
+        keeps_stop=bool(wire.include_stop_str_in_output),
         stop_ids=stop_ids if wire.ignore_eos else served.tokenizer.end_ids | stop_ids,
         min_tokens=_min_tokens(wire, max_tokens),
         logprobs=logprobs,

@@ -67,7 +67,7 @@ class InferenceEngine:
         assert len(request.prompt) + request.max_tokens <= context_limit(self._model)
         with self._work:
             self._admit(request)
-            text = TextStream(self._vocabulary, request.stop)
+            text = TextStream(self._vocabulary, request.stop, keeps_stop=request.keeps_stop)
             tokens = list(request.prompt)
             sequence = Sequence(request, listener, text, next(self._order), tokens)
             self._sequences[request.id] = sequence

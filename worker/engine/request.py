@@ -46,7 +46,8 @@ class Request:
 
     Choices of one prompt hold the very same tuple, which is read once, for the first of them; if
     that one `scores_prompt`, it hears a token before the others do. The first `min_tokens` tokens
-    are no stop ids, and stop strings are looked for behind them. `logprobs` is how many
+    are no stop ids, and stop strings are looked for behind them; a stop string is in the text only
+    with `keeps_stop`. `logprobs` is how many
     alternatives are told with each token's log-probability, None for neither; `scores_prompt` adds
     those of the prompt. `salt` parts the prefix cache: only requests of the same salt share pages.
     `prompt` and `stop` stay out of `repr`, so that no log or traceback shows them.
@@ -57,6 +58,7 @@ class Request:
     max_tokens: int
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = field(default=(), repr=False)
+    keeps_stop: bool = False
     stop_ids: frozenset[int] = frozenset()
     min_tokens: int = 0
     logprobs: int | None = None
@@ -79,9 +81,9 @@ class Logprob:
 class Token:
     """One generated token. `text` is what became certain with it, often but not always its own.
 
-    The text of all tokens of a sequence, joined, is the answer; stop strings and stop ids are not
-    in it. `finish` is set on the last token only. `cached` counts prompt tokens that came from the
-    prefix cache, `generated` the tokens so far.
+    The text of all tokens of a sequence, joined, is the answer; stop ids are not in it, nor are
+    stop strings unless they are kept. `finish` is set on the last token only. `cached` counts
+    prompt tokens that came from the prefix cache, `generated` the tokens so far.
 
     With log-probabilities, `settled` counts the tokens, from the first one, whose text has begun to
     show in the texts so far: a token held back settles with the text, one inside a stop string or a
