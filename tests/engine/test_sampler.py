@@ -95,7 +95,7 @@ def test_bias_equals_transformers() -> None:
 
 @pytest.mark.parametrize("temperature", [0, 1])
 def test_banned_tokens_are_never_chosen(temperature: float) -> None:
-    picks = [Pick(Sampling(temperature, seed=seed), [], [], banned={1, 2}) for seed in range(500)]
+    picks = [Pick(Sampling(temperature, seed=seed), [], [], {1, 2, 99}) for seed in range(500)]
     chosen = choose(torch.tensor([[1.0, 9.0, 9.0, 1.0]]).expand(500, 4), picks)
     assert set(chosen) <= {0, 3}
     forced = choose(torch.randn(1, SIZE), [Pick(Sampling(bias=((7, 100.0),)), [], [])])

@@ -61,8 +61,8 @@ def adjust(logits: Tensor, pick: Pick) -> Tensor:
     if pick.sampling.bias:
         ids, biases = zip(*pick.sampling.bias, strict=True)
         logits[torch.tensor(ids)] += torch.tensor(biases)
-    if pick.banned:
-        logits[torch.tensor(list(pick.banned))] = -torch.inf
+    if banned := [id for id in pick.banned if id < len(logits)]:
+        logits[torch.tensor(banned)] = -torch.inf
     return logits
 
 

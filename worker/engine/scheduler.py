@@ -128,7 +128,7 @@ class Scheduler:
 
     def _next(self) -> Sequence | None:
         """The first that waits, but for those whose prompt a running one is just reading."""
-        if len(self.running) == self.limits.sequences:
+        if not self.waiting or len(self.running) == self.limits.sequences:
             return None
         reading = {
             id(running.request.prompt)
