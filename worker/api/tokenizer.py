@@ -43,7 +43,7 @@ class Tokenizer:
         encoder.add_special_tokens([AddedToken(self._breaker, normalized=False)])
         self._breaker_id = encoder.token_to_id(self._breaker)
         self._start = _start(encoder)
-        self._added = encoder.get_added_tokens_decoder()
+        self._added_ids = frozenset(encoder.get_added_tokens_decoder())
         self._symbols = _byte_symbols() if _is_byte_level(encoder) else {}
         self.strips_space = bool(self._start)
         """Does a whole text lose its first space when decoded, as with Llama 2?"""
@@ -94,9 +94,8 @@ class Tokenizer:
 
         An id behind the vocabulary, as padded embeddings have, is of no text either.
         """
-        if id in self._added:
-            token = self._added[id]
-            return b"" if token.special else token.content.encode()
+        if id in self._added_ids:
+            return self.decode([id]).encode()
         name = self._encoder.id_to_token(id)
         if name is None:
             return b""
