@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cloister.wire.base import Answered, Asked, Generation, Usage
+from cloister.wire.logprobs import ChatLogprobs
 
 FinishReason = Literal["stop", "length"]
 
@@ -62,6 +63,8 @@ class ResponseFormat(Asked):
 class ChatRequest(Generation):
     messages: Annotated[list[AnyMessage], Field(fail_fast=True, min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
     metadata: dict[str, str] | None = None
 
@@ -75,7 +78,7 @@ class ChatMessage(Answered):
 class ChatChoice(Answered):
     index: int
     message: ChatMessage
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: FinishReason
 
 
@@ -97,12 +100,15 @@ class ChatDelta(Answered):
 class ChatChunkChoice(Answered):
     index: int
     delta: ChatDelta
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: FinishReason | None
 
 
 class ChatChunk(Answered):
-    """One event of a stream. `usage` is there only when asked for, and set in the last one."""
+    """One event of a stream. `usage` is there only when asked for, and set in the last one.
+
+    `obfuscation` is there only when asked for; it means nothing and hides the event's length.
+    """
 
     id: str
     object: Literal["chat.completion.chunk"]
@@ -110,4 +116,5 @@ class ChatChunk(Answered):
     model: str
     system_fingerprint: str
     choices: list[ChatChunkChoice]
+    obfuscation: str | None = None
     usage: Usage | None = None

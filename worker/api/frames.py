@@ -5,12 +5,18 @@ Text is escaped to ASCII: some clients split lines at U+2028 and its like.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+from pydantic import BaseModel
 
 from cloister.wire.base import PromptTokensDetails, Usage
 from cloister.wire.chat import ChatAnswer, ChatChoice, ChatMessage
 from cloister.wire.completion import CompletionAnswer, CompletionChoice
+from worker.api.choice import Piece
+from worker.api.logprobs import chat_logprobs, completion_logprobs
+from worker.api.padding import padding
 from worker.engine.request import Finish
 
 
@@ -24,20 +30,31 @@ class Head:
     system_fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a stream's events carry besides, if asked for."""
+
+    usage: bool = False
+    obfuscation: bool = False
+
+
 class Frames(Protocol):
     """How one kind of answer is written."""
 
-    def first(self, text: str) -> bytes:
-        """The first event with text."""
+    def first(self, piece: Piece) -> bytes:
+        """The first event of a choice, with text or without."""
 
-    def text(self, text: str) -> bytes:
+    def text(self, piece: Piece) -> bytes:
         """A further event with text."""
 
-    def end(self, finish: Finish, usage: Usage) -> bytes:
-        """The events behind the text, up to where `[DONE]` follows."""
+    def end(self, piece: Piece) -> bytes:
+        """The event behind a choice's text, with the entries of a piece that has no text."""
 
-    def whole(self, text: str, finish: Finish, usage: Usage) -> bytes:
-        """The body of an answer that is not streamed."""
+    def usage(self, usage: Usage) -> bytes:
+        """The last event, if asked for; `[DONE]` follows."""
+
+    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
+        """The body of an answer that is not streamed; one piece a choice."""
 
 
 def usage_of(prompt: int, generated: int, cached: int) -> Usage:
@@ -53,29 +70,30 @@ def usage_of(prompt: int, generated: int, cached: int) -> Usage:
 class ChatFrames:
     """The role comes once, with the first text; the finish event's delta is empty."""
 
-    def __init__(self, head: Head, *, include_usage: bool) -> None:
+    def __init__(self, head: Head, extras: Extras) -> None:
         self._head = head
-        self._events = _Events(head, "chat.completion.chunk", include_usage)
+        self._events = _Events(head, "chat.completion.chunk", extras)
+        self.usage = self._events.usage
 
-    def first(self, text: str) -> bytes:
-        return self._events.choice(
-            '"delta":{"role":"assistant","content":' + json.dumps(text) + "}"
-        )
+    def first(self, piece: Piece) -> bytes:
+        delta = '"delta":{"role":"assistant","content":' + json.dumps(piece.text) + "}"
+        return self._events.choice(piece.index, delta, _told(piece))
 
-    def text(self, text: str) -> bytes:
-        return self._events.choice('"delta":{"content":' + json.dumps(text) + "}")
+    def text(self, piece: Piece) -> bytes:
+        delta = '"delta":{"content":' + json.dumps(piece.text) + "}"
+        return self._events.choice(piece.index, delta, _told(piece))
 
-    def end(self, finish: Finish, usage: Usage) -> bytes:
-        return self._events.choice('"delta":{}', finish) + self._events.usage(usage)
+    def end(self, piece: Piece) -> bytes:
+        told = None if piece.text else _told(piece)
+        return self._events.choice(piece.index, '"delta":{}', told, piece.finish)
 
-    def whole(self, text: str, finish: Finish, usage: Usage) -> bytes:
-        choice = ChatChoice(index=0, message=ChatMessage(content=text), finish_reason=finish.value)
+    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
         answer = ChatAnswer(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
             system_fingerprint=self._head.system_fingerprint,
-            choices=[choice],
+            choices=list(map(_chat_choice, pieces)),
             usage=usage,
         )
         return answer.model_dump_json().encode()
@@ -84,36 +102,62 @@ class ChatFrames:
 class CompletionFrames:
     """Each event has some text; the finish event's is empty."""
 
-    def __init__(self, head: Head, *, include_usage: bool) -> None:
+    def __init__(self, head: Head, extras: Extras) -> None:
         self._head = head
-        self._events = _Events(head, "text_completion", include_usage)
+        self._events = _Events(head, "text_completion", extras)
+        self.usage = self._events.usage
 
-    def first(self, text: str) -> bytes:
-        return self.text(text) if text else b""
+    def first(self, piece: Piece) -> bytes:
+        return self.text(piece)
 
-    def text(self, text: str) -> bytes:
-        return self._events.choice('"text":' + json.dumps(text))
+    def text(self, piece: Piece) -> bytes:
+        told = completion_logprobs(piece.entries or None)
+        return self._events.choice(piece.index, '"text":' + json.dumps(piece.text), told)
 
-    def end(self, finish: Finish, usage: Usage) -> bytes:
-        return self._events.choice('"text":""', finish) + self._events.usage(usage)
+    def end(self, piece: Piece) -> bytes:
+        told = None if piece.text else completion_logprobs(piece.entries or None)
+        return self._events.choice(piece.index, '"text":""', told, piece.finish)
 
-    def whole(self, text: str, finish: Finish, usage: Usage) -> bytes:
-        choice = CompletionChoice(index=0, text=text, finish_reason=finish.value)
+    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
         answer = CompletionAnswer(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
             system_fingerprint=self._head.system_fingerprint,
-            choices=[choice],
+            choices=list(map(_completion_choice, pieces)),
             usage=usage,
         )
         return answer.model_dump_json().encode()
 
 
+def _told(piece: Piece) -> BaseModel | None:
+    return chat_logprobs(piece.entries or None)
+
+
+def _chat_choice(piece: Piece) -> ChatChoice:
+    assert piece.finish is not None, "a whole answer has an end"
+    return ChatChoice(
+        index=piece.index,
+        message=ChatMessage(content=piece.text),
+        logprobs=chat_logprobs(piece.entries),
+        finish_reason=piece.finish.value,
+    )
+
+
+def _completion_choice(piece: Piece) -> CompletionChoice:
+    assert piece.finish is not None, "a whole answer has an end"
+    return CompletionChoice(
+        index=piece.index,
+        text=piece.text,
+        logprobs=completion_logprobs(piece.entries),
+        finish_reason=piece.finish.value,
+    )
+
+
 class _Events:
     """The parts around what differs between a stream's events."""
 
-    def __init__(self, head: Head, kind: str, include_usage: bool) -> None:
+    def __init__(self, head: Head, kind: str, extras: Extras) -> None:
         common = {
             "id": head.id,
             "object": kind,
@@ -121,17 +165,24 @@ class _Events:
             "model": head.model,
             "system_fingerprint": head.system_fingerprint,
         }
-        self._include_usage = include_usage
+        self._extras = extras
         self._before = "data: " + json.dumps(common, separators=(",", ":"))[:-1] + ',"choices":['
-        self._after = ',"usage":null}\n\n' if include_usage else "}\n\n"
+        self._after = ',"usage":null}\n\n' if extras.usage else "}\n\n"
 
-    def choice(self, part: str, finish: Finish | None = None) -> bytes:
+    def choice(
+        self, index: int, part: str, logprobs: BaseModel | None, finish: Finish | None = None
+    ) -> bytes:
+        told = "null" if logprobs is None else json.dumps(logprobs.model_dump())
         reason = "null" if finish is None else f'"{finish.value}"'
-        ends = f',"logprobs":null,"finish_reason":{reason}}}]'
-        return (self._before + '{"index":0,' + part + ends + self._after).encode("ascii")
+        choice = f'{{"index":{index},{part},"logprobs":{told},"finish_reason":{reason}}}'
+        return (self._before + choice + "]" + self._padding(choice) + self._after).encode("ascii")
 
     def usage(self, usage: Usage) -> bytes:
-        """The last event, if asked for; it has no choice."""
-        if not self._include_usage:
+        if not self._extras.usage:
             return b""
         return f'{self._before}],"usage":{usage.model_dump_json()}}}\n\n'.encode("ascii")
+
+    def _padding(self, choice: str) -> str:
+        if not self._extras.obfuscation:
+            return ""
+        return f',"obfuscation":"{padding(len(choice))}"'

@@ -14,14 +14,15 @@ from starlette.requests import Request as HttpRequest
 
 from cloister import http
 from cloister.errors import Busy, NotFound
-from cloister.wire.base import Generation
+from cloister.wire.base import Generation, StreamOptions
 from cloister.wire.parse import parse_chat, parse_completion
 from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
-from worker.api.frames import ChatFrames, CompletionFrames, Head
+from worker.api.fan_out import chat_choices, completion_choices
+from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
 from worker.api.metrics import Metrics, Stopwatch
 from worker.api.served import Served
-from worker.api.to_request import chat_to_request, completion_to_request
+from worker.api.to_request import chat_to_request, completion_to_requests
 from worker.engine.request import Engine
 
 SMALL_BODY_BYTES = 32 * 1024  # tokenised at once; larger ones would hold other streams up
@@ -60,7 +61,7 @@ class Generator:
         began = time.perf_counter()
         body = await http.read_body(request.receive)
         wire, job = await self._off_loop(body, partial(make, body, request.state.tenant))
-        watch = Stopwatch(self._metrics, began, len(job.request.prompt))
+        watch = Stopwatch(self._metrics, began, job.prompt_tokens)
         kind = StreamedAnswer if wire.stream else WholeAnswer
         return kind(job, self._engine, self._bridge, watch, self._ping_s)
 
@@ -68,15 +69,18 @@ class Generator:
         wire = parse_chat(body)
         check_name(self._served, wire.model)
         request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant)
-        frames = ChatFrames(self._head(request.id, wire), include_usage=_wants_usage(wire))
-        return wire, Job(request, frames, self._served.tokenizer.strips_space)
+        choices = chat_choices(wire, request, self._served.tokenizer)
+        frames = ChatFrames(self._head(request.id, wire), _extras(wire))
+        return wire, Job(choices, frames, candidates=len(choices))
 
     def completion(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_completion(body)
         check_name(self._served, wire.model)
-        request = completion_to_request(wire, self._served, _new_id("cmpl"), tenant)
-        frames = CompletionFrames(self._head(request.id, wire), include_usage=_wants_usage(wire))
-        return wire, Job(request, frames, drop_first_space=False)
+        requests = completion_to_requests(wire, self._served, _new_id("cmpl"), tenant)
+        choices = completion_choices(wire, requests, self._served.tokenizer)
+        frames = CompletionFrames(self._head(requests[0].id, wire), _extras(wire))
+        best = (wire.n or 1) if wire.is_ranked else None
+        return wire, Job(choices, frames, candidates=wire.candidates, best=best)
 
     def _head(self, id: str, wire: Generation) -> Head:
         return Head(id, int(time.time()), wire.model, self._served.fingerprint)
@@ -108,5 +112,6 @@ def _new_id(kind: str) -> str:
     return f"{kind}-{uuid.uuid4().hex}"
 
 
-def _wants_usage(wire: Generation) -> bool:
-    return wire.stream_options is not None and bool(wire.stream_options.include_usage)
+def _extras(wire: Generation) -> Extras:
+    options = wire.stream_options or StreamOptions()
+    return Extras(bool(options.include_usage), bool(options.include_obfuscation))

@@ -1,7 +1,7 @@
 """Numbers for Prometheus, in a registry of its own. No label names a request, a tenant or a key."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
@@ -50,33 +50,37 @@ class Metrics:
 
 
 class Stopwatch:
-    """Times and counts one generation. `began` is when its request came in."""
+    """Times and counts one answer. `began` is when its request came in.
 
-    def __init__(self, metrics: Metrics, began: float, prompt_tokens: int) -> None:
+    `prompt_tokens` tells the length of a sequence's prompt; 0 where another one has counted it.
+    """
+
+    def __init__(self, metrics: Metrics, began: float, prompt_tokens: Sequence[int]) -> None:
         self._metrics = metrics
         self._began = began
-        self._last = 0.0
+        self._last: dict[int, float] = {}
         self._prompt_tokens = prompt_tokens
 
-    def tokens(self, tokens: list[Token]) -> None:
-        """Some tokens came, at once."""
+    def token(self, index: int, token: Token) -> None:
+        """Sequence `index` got a token."""
         now = time.perf_counter()
-        for token in tokens:
-            if self._last:
-                self._metrics.inter_token.observe(now - self._last)
-            else:
-                self._first(token, now)
-            self._last = now
-        self._metrics.generated_tokens.inc(len(tokens))
+        if not self._last:
+            self._metrics.first_token.observe(now - self._began)
+        if index in self._last:
+            self._metrics.inter_token.observe(now - self._last[index])
+        elif count := self._prompt_tokens[index]:
+            self._metrics.prompt_tokens.inc(count)
+            self._metrics.cached_tokens.inc(token.cached)
+        self._last[index] = now
+        self._metrics.generated_tokens.inc()
 
-    def end(self, reason: str) -> None:
+    def finish(self, reason: str) -> None:
+        """A sequence ended."""
         self._metrics.finished.labels(reason).inc()
-        self._metrics.duration.observe(time.perf_counter() - self._began)
 
-    def _first(self, token: Token, now: float) -> None:
-        self._metrics.first_token.observe(now - self._began)
-        self._metrics.prompt_tokens.inc(self._prompt_tokens)
-        self._metrics.cached_tokens.inc(token.cached)
+    def end(self) -> None:
+        """All of them have."""
+        self._metrics.duration.observe(time.perf_counter() - self._began)
 
 
 class _LoadCollector(Collector):

@@ -4,16 +4,17 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
 from worker.engine.limits import Limits
+from worker.engine.logprobs import logprobs, queries
 from worker.engine.meter import Meter
 from worker.engine.model import Model, context_limit
 from worker.engine.pages import Pages
-from worker.engine.request import Event, Listener, Load, Request, Token, Vocabulary
+from worker.engine.request import Event, Listener, Load, Logprob, Request, Token, Vocabulary
 from worker.engine.sampler import Pick, choose
 from worker.engine.scheduler import Plan, Scheduler
 from worker.engine.sequence import Sequence
@@ -62,10 +63,11 @@ class InferenceEngine:
             Unavailable: the engine is closed.
         """
         assert request.prompt, "the API refuses an empty prompt"
+        assert request.logprobs is not None or not request.scores_prompt
         assert len(request.prompt) + request.max_tokens <= context_limit(self._model)
         with self._work:
             self._admit(request)
-            text = TextStream(self._vocabulary, request.stop)
+            text = TextStream(self._vocabulary, request.stop, keeps_stop=request.keeps_stop)
             tokens = list(request.prompt)
             sequence = Sequence(request, listener, text, next(self._order), tokens)
             self._sequences[request.id] = sequence
@@ -106,8 +108,10 @@ class InferenceEngine:
         limits = self._limits
         if len(waiting) >= limits.queued_requests:
             raise self._busy(f"{len(waiting)} requests wait, the limit is {limits.queued_requests}")
-        tokens = sum(sequence.wanted for sequence in waiting)
-        if waiting and tokens + len(request.prompt) > limits.queued_tokens:
+        prompts = {id(sequence.request.prompt): sequence.wanted for sequence in waiting}
+        tokens = sum(prompts.values())
+        new = 0 if id(request.prompt) in prompts else len(request.prompt)
+        if waiting and tokens + new > limits.queued_tokens:
             raise self._busy(
                 f"{tokens} prompt tokens wait, with this request the limit of "
                 f"{limits.queued_tokens} is passed"
@@ -156,22 +160,42 @@ class InferenceEngine:
     def _step(self, plan: Plan) -> News:
         started = self._clock()
         logits = self._model.forward(plan.step())
-        ids = choose(logits, [_pick(sequence) for sequence in plan.completing])
-        return self._commit(plan, ids, self._clock() - started)
+        last = logits if len(logits) == len(plan.completing) else logits[plan.last_rows]
+        ids = choose(last, [_pick(sequence) for sequence in plan.completing])
+        scores = iter(logprobs(logits, list(queries(plan, ids))))
+        return self._commit(plan, ids, scores, self._clock() - started)
 
-    def _commit(self, plan: Plan, ids: list[int], seconds: float) -> News:
+    def _commit(
+        self, plan: Plan, ids: list[int], scores: Iterator[Logprob], seconds: float
+    ) -> News:
+        news: News = []
+        chosen = iter(ids)
         with self._work:
             self._meter.count(plan.rows, seconds)
             for share in plan.shares:
                 self._scheduler.commit(share)
-            pairs = zip(plan.completing, ids, strict=True)
-            return [(sequence.listener, self._append(sequence, id)) for sequence, id in pairs]
+                sequence = share.sequence
+                sequence.scores.extend(itertools.islice(scores, share.scored))
+                if share.completes:
+                    asked = sequence.request.logprobs is not None
+                    score = next(scores) if asked else None
+                    news.append((sequence.listener, self._append(sequence, next(chosen), score)))
+        return news
 
-    def _append(self, sequence: Sequence, id: int) -> Token:
+    def _append(self, sequence: Sequence, id: int, logprob: Logprob | None) -> Token:
         text = sequence.accept(id)
         if sequence.finish is not None:
             self._forget(sequence)
-        return Token(id, text, sequence.finish, sequence.generated, sequence.cached)
+        return Token(
+            id=id,
+            text=text,
+            finish=sequence.finish,
+            generated=sequence.generated,
+            cached=sequence.cached,
+            logprob=logprob,
+            settled=sequence.settled,
+            prompt=tuple(sequence.scores) if sequence.generated == 1 else (),
+        )
 
     def _drop_cancelled(self) -> None:
         for request_id in self._cancelled:
@@ -201,8 +225,9 @@ class InferenceEngine:
 
 
 def _pick(sequence: Sequence) -> Pick:
-    length = len(sequence.request.prompt)
-    return Pick(sequence.request.sampling, sequence.request.prompt, sequence.tokens[length:])
+    request = sequence.request
+    banned = request.stop_ids if sequence.must_go_on else ()
+    return Pick(request.sampling, request.prompt, sequence.tokens[len(request.prompt) :], banned)
 
 
 def _deliver(news: News) -> None:
