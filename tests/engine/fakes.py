@@ -42,18 +42,20 @@ class PagedModel:
                 page = segment.pages[position // self.page_size]
                 self.cache[page, position % self.page_size] = token
         rows = [self._row(step, index) for index in range(len(step.segments))]
-        return torch.cat([row for row in rows if len(row)] or [torch.empty(0, 257)])
+        return torch.cat(
+            [row for row in rows if len(row)] or [torch.empty(0, self.vocabulary_size)]
+        )
 
     def _row(self, step: Step, index: int) -> Tensor:
         segment = step.segments[index]
         if segment.logits == 0:
-            return torch.empty(0, 257)
+            return torch.empty(0, self.vocabulary_size)
         end = segment.start + len(segment.tokens)
         history = self.cache[list(segment.pages)].flatten()[:end].tolist()
         assert -1 not in history
         digest = hashlib.sha256(repr(history).encode()).digest()
         generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        return 3 * torch.randn(1, 257, generator=generator)
+        return 3 * torch.randn(1, self.vocabulary_size, generator=generator)
 
 
 class BrokenModel(PagedModel):

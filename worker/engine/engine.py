@@ -10,6 +10,7 @@ import torch
 
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
 from worker.engine.limits import Limits
+from worker.engine.masks import Faults, Masks
 from worker.engine.meter import Meter
 from worker.engine.model import Model, context_limit
 from worker.engine.pages import Pages
@@ -44,6 +45,7 @@ class InferenceEngine:
         self._sequences: dict[str, Sequence] = {}
         self._cancelled: set[str] = set()
         self._order = itertools.count()
+        self._masks = Masks(model.vocabulary_size)
         self._meter = Meter()
         self._clock = clock
         self._work = threading.Condition()
@@ -91,6 +93,7 @@ class InferenceEngine:
             self._work.notify()
         if self._thread.is_alive():
             self._thread.join()
+        self._masks.close()
 
     def check(self) -> None:
         """Prove that pages are counted exactly and that no sequence is lost."""
@@ -155,17 +158,30 @@ class InferenceEngine:
 
     def _step(self, plan: Plan) -> News:
         started = self._clock()
+        bars = self._masks.begin([sequence.constraint for sequence in plan.completing])
         logits = self._model.forward(plan.step())
+        faults = bars.result().apply(logits)
         ids = choose(logits, [_pick(sequence) for sequence in plan.completing])
-        return self._commit(plan, ids, self._clock() - started)
+        return self._commit(plan, ids, faults, self._clock() - started)
 
-    def _commit(self, plan: Plan, ids: list[int], seconds: float) -> News:
+    def _commit(self, plan: Plan, ids: list[int], faults: Faults, seconds: float) -> News:
         with self._work:
             self._meter.count(plan.rows, seconds)
             for share in plan.shares:
                 self._scheduler.commit(share)
-            pairs = zip(plan.completing, ids, strict=True)
-            return [(sequence.listener, self._append(sequence, id)) for sequence, id in pairs]
+            rows = enumerate(zip(plan.completing, ids, strict=True))
+            return [self._advance(sequence, id, faults.get(row)) for row, (sequence, id) in rows]
+
+    def _advance(
+        self, sequence: Sequence, id: int, fault: CloisterError | None
+    ) -> tuple[Listener, Event]:
+        """One more token, or the end if the sequence's grammar cannot be followed any further."""
+        try:
+            if fault is not None:
+                raise fault
+            return sequence.listener, self._append(sequence, id)
+        except CloisterError as error:
+            return self._end(sequence, error)
 
     def _append(self, sequence: Sequence, id: int) -> Token:
         text = sequence.accept(id)

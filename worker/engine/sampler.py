@@ -110,7 +110,8 @@ def _choose_row(logits: Tensor, pick: Pick) -> int:
     ids, probabilities = candidates(logits, pick.sampling)
     point = uniform(pick.sampling.seed, len(pick.generated))
     place = int(torch.searchsorted(probabilities.cumsum(0), point, right=True))
-    return int(ids[min(place, len(ids) - 1)])
+    last = int(probabilities.count_nonzero()) - 1  # barred tokens stand behind the others
+    return int(ids[min(place, last)])
 
 
 def _largest(scaled: Tensor, count: int, sampling: Sampling) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from worker.engine.request import Finish, Listener, Request
+from worker.engine.request import Constraint, Finish, Listener, Request
 from worker.engine.text import TextStream
 
 
@@ -20,6 +20,11 @@ class Sequence:
     pages: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list, repr=False)  # of the known full pages
     finish: Finish | None = None
+    constraint: Constraint | None = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        grammar = self.request.grammar
+        self.constraint = None if grammar is None else grammar.begin()
 
     @property
     def wanted(self) -> int:
@@ -49,7 +54,17 @@ class Sequence:
         certain = self.text.push(token)
         if self.text.stopped:
             self.finish = Finish.STOP
+        elif self._completes(token):
+            self.finish = Finish.STOP
+            certain += self.text.end()
         elif self.remaining == 0:
             self.finish = Finish.LENGTH
             certain += self.text.end()
         return certain
+
+    def _completes(self, token: int) -> bool:
+        """Is all said that the grammar wants?"""
+        if self.constraint is None:
+            return False
+        self.constraint.accept(token)
+        return self.constraint.complete

@@ -1,0 +1,72 @@
+"""Bars what the grammars of a step forbid, before a token is chosen.
+
+The next token's mask depends only on tokens already chosen, so all masks of a step are made in a
+thread of their own while the model computes.
+"""
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cloister.errors import CloisterError, InternalError
+from worker.engine.request import Constraint
+
+Faults = Mapping[int, CloisterError]
+"""By row: the grammars that cannot go on. Such rows stay free; their tokens count for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """`barred` bool [rows, vocabulary]: what may not be chosen; none if the step has no grammar."""
+
+    barred: Tensor | None
+    faults: Faults
+
+    def apply(self, logits: Tensor) -> Faults:
+        """Set barred logits, float32 [rows, vocabulary], to minus infinity, in place."""
+        if self.barred is not None:
+            logits.masked_fill_(self.barred.to(logits.device), -torch.inf)
+        return self.faults
+
+
+class Masks:
+    """Makes masks in one thread, which starts with the first constrained sequence."""
+
+    def __init__(self, vocabulary_size: int) -> None:
+        self._size = vocabulary_size
+        self._thread = ThreadPoolExecutor(1, "grammar")
+        self._none: Future[Bars] = Future()
+        self._none.set_result(Bars(None, {}))
+
+    def begin(self, constraints: Sequence[Constraint | None]) -> "Future[Bars]":
+        """Start on a step's masks: one constraint a row of its logits, `None` bars nothing."""
+        if all(constraint is None for constraint in constraints):
+            return self._none
+        return self._thread.submit(self._bars, constraints)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown()
+
+    def _bars(self, constraints: Sequence[Constraint | None]) -> Bars:
+        barred = np.zeros((len(constraints), self._size), dtype=np.bool_)
+        faults: dict[int, CloisterError] = {}
+        for row, constraint in enumerate(constraints):
+            if constraint is not None:
+                try:
+                    barred[row] = self._barred(constraint)
+                except CloisterError as error:
+                    faults[row] = error
+        return Bars(torch.from_numpy(barred), faults)
+
+    def _barred(self, constraint: Constraint) -> NDArray[np.bool_]:
+        bits = np.frombuffer(constraint.allowed(), dtype=np.uint8)
+        allowed = np.unpackbits(bits, count=self._size, bitorder="little")
+        if not allowed.any():
+            raise InternalError("the grammar leaves no token to choose")
+        return np.equal(allowed, 0)
