@@ -24,23 +24,17 @@ COMMON: Neutral = {
 CHAT: Neutral = {
     **COMMON,
     "audio": (),
-    "chat_template_kwargs": ({},),
     "function_call": ("none", "auto"),
     "functions": ([],),
     "modalities": (["text"],),
     "moderation": (),
-    "parallel_tool_calls": (True, False),
     "prediction": (),
     "prompt_cache_key": (),
     "prompt_cache_options": (),
     "prompt_cache_retention": (),
-    "reasoning_effort": (),
     "safety_identifier": (),
     "service_tier": ("auto", "default"),
     "store": (False,),
-    "structured_outputs": (),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
     "top_logprobs": (0,),
     "verbosity": (),
     "web_search_options": (),
@@ -52,9 +46,7 @@ MESSAGE: Neutral = {
     "annotations": ([],),
     "audio": (),
     "function_call": (),
-    "reasoning_content": (),
     "refusal": (),
-    "tool_calls": ([],),
 }
 
 STREAM_OPTIONS: Neutral = {"include_obfuscation": (False,)}

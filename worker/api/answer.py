@@ -15,9 +15,11 @@ from cloister import sse
 from cloister.errors import CloisterError
 from cloister.wire.base import Usage
 from worker.api.bridge import Bridge, Inbox
-from worker.api.frames import Frames, usage_of
+from worker.api.frames import Frames, reason_of, usage_of
 from worker.api.metrics import Stopwatch
-from worker.engine.request import Engine, Finish, Request, Token
+from worker.api.parts import Call, Content, Part, Reader
+from worker.engine.grammar import Source
+from worker.engine.request import Engine, Request, Token
 
 CANCELLED = "cancelled"
 FAILED = "error"
@@ -26,9 +28,14 @@ STREAM_HEADERS = [(key.encode(), value.encode()) for key, value in sse.HEADERS.i
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request for the engine and how its answer is written."""
+    """A request for the engine, and how its answer is read and written.
+
+    `source` is the grammar that the answer is held to, until the request has it compiled.
+    """
 
     request: Request
+    source: Source | None
+    reader: Reader
     frames: Frames
     drop_first_space: bool
     """Leave out a space before the first word, as decoders of the SentencePiece kind do."""
@@ -50,7 +57,8 @@ class Answer(Response):
         self._watch = watch
         self._ping_s = ping_s
         self._outcome = CANCELLED
-        self._drop_space = job.drop_first_space
+        self._drop_space = job.drop_first_space and job.request.grammar is None
+        self._has_calls = False
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         inbox = self._bridge.open()
@@ -81,17 +89,24 @@ class Answer(Response):
                 self._outcome = finish.value
         return tokens
 
-    def text(self, token: Token) -> str:
-        """The token's text as the client sees it."""
+    def parts(self, token: Token) -> list[Part]:
+        """What became certain with a token, as the client sees it."""
+        reader = self.job.reader
+        parts = [*reader.push(self._text(token)), *(reader.end() if token.finish else ())]
+        self._has_calls |= any(isinstance(part, Call) for part in parts)
+        return parts
+
+    def end(self, last: Token) -> tuple[str, Usage]:
+        """How the answer ended and what it cost; to be asked when its parts are read."""
+        assert last.finish is not None, "the last token says why it is the last"
+        usage = usage_of(len(self.job.request.prompt), last.generated, last.cached)
+        return reason_of(last.finish, has_calls=self._has_calls), usage
+
+    def _text(self, token: Token) -> str:
         if not self._drop_space or not token.text:
             return token.text
         self._drop_space = False
         return token.text.removeprefix(" ")
-
-    def end(self, last: Token) -> tuple[Finish, Usage]:
-        """How the answer ended and what it cost."""
-        assert last.finish is not None, "the last token says why it is the last"
-        return last.finish, usage_of(len(self.job.request.prompt), last.generated, last.cached)
 
 
 class WholeAnswer(Answer):
@@ -101,8 +116,8 @@ class WholeAnswer(Answer):
         tokens: list[Token] = []
         while not tokens or tokens[-1].finish is None:
             tokens += await self.take(inbox)
-        text = "".join(map(self.text, tokens))
-        body = self.job.frames.whole(text, *self.end(tokens[-1]))
+        parts = [part for token in tokens for part in self.parts(token)]
+        body = self.job.frames.whole(parts, *self.end(tokens[-1]))
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
@@ -110,7 +125,7 @@ class WholeAnswer(Answer):
 
 
 class StreamedAnswer(Answer):
-    """Server-sent events, each token with text as one event, those of a burst in one write.
+    """Server-sent events, each part of the answer as one event, those of a burst in one write.
 
     The answer begins with the first token, or with a ping if that takes long; from then on an
     error is an event, behind which the stream ends.
@@ -118,7 +133,7 @@ class StreamedAnswer(Answer):
 
     async def deliver(self, inbox: Inbox, send: Send) -> None:
         self._has_begun = False
-        self._has_text = False
+        self._has_part = False
         try:
             while self._outcome == CANCELLED:
                 await self._write(self._frames(await self.take(inbox)), send)
@@ -131,18 +146,18 @@ class StreamedAnswer(Answer):
     def _frames(self, tokens: list[Token]) -> bytes:
         if not tokens:
             return sse.PING
-        frames = [self._frame(text) for token in tokens if (text := self.text(token))]
+        frames = [self._frame(part) for token in tokens for part in self.parts(token)]
         if tokens[-1].finish is not None:
-            if not self._has_text:
-                frames.append(self._frame(""))
+            if not self._has_part:
+                frames.append(self._frame(Content("")))
             frames.append(self.job.frames.end(*self.end(tokens[-1])))
         return b"".join(frames)
 
-    def _frame(self, text: str) -> bytes:
-        if self._has_text:
-            return self.job.frames.text(text)
-        self._has_text = True
-        return self.job.frames.first(text)
+    def _frame(self, part: Part) -> bytes:
+        if self._has_part:
+            return self.job.frames.part(part)
+        self._has_part = True
+        return self.job.frames.first(part)
 
     async def _write(self, frames: bytes, send: Send) -> None:
         if not self._has_begun:

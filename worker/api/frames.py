@@ -5,13 +5,17 @@ Text is escaped to ASCII: some clients split lines at U+2028 and its like.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from cloister.wire.base import PromptTokensDetails, Usage
-from cloister.wire.chat import ChatAnswer, ChatChoice, ChatMessage
+from cloister.wire.chat import ChatAnswer, ChatChoice, ChatMessage, MadeCall, MadeFunction
 from cloister.wire.completion import CompletionAnswer, CompletionChoice
+from worker.api.parts import Arguments, Call, Content, Part, Reasoning
 from worker.engine.request import Finish
+
+CALLED = "tool_calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,17 +31,22 @@ class Head:
 class Frames(Protocol):
     """How one kind of answer is written."""
 
-    def first(self, text: str) -> bytes:
-        """The first event with text."""
+    def first(self, part: Part) -> bytes:
+        """The first event of an answer."""
 
-    def text(self, text: str) -> bytes:
-        """A further event with text."""
+    def part(self, part: Part) -> bytes:
+        """A further event."""
 
-    def end(self, finish: Finish, usage: Usage) -> bytes:
-        """The events behind the text, up to where `[DONE]` follows."""
+    def end(self, reason: str, usage: Usage) -> bytes:
+        """The events behind the parts, up to where `[DONE]` follows."""
 
-    def whole(self, text: str, finish: Finish, usage: Usage) -> bytes:
+    def whole(self, parts: Sequence[Part], reason: str, usage: Usage) -> bytes:
         """The body of an answer that is not streamed."""
+
+
+def reason_of(finish: Finish, *, has_calls: bool) -> str:
+    """OpenAI's `finish_reason`."""
+    return CALLED if has_calls and finish is Finish.STOP else finish.value
 
 
 def usage_of(prompt: int, generated: int, cached: int) -> Usage:
@@ -57,19 +66,19 @@ class ChatFrames:
         self._head = head
         self._events = _Events(head, "chat.completion.chunk", include_usage)
 
-    def first(self, text: str) -> bytes:
-        return self._events.choice(
-            '"delta":{"role":"assistant","content":' + json.dumps(text) + "}"
+    def first(self, part: Part) -> bytes:
+        return self._events.choice('"delta":{"role":"assistant",' + _delta(part) + "}")
+
+    def part(self, part: Part) -> bytes:
+        return self._events.choice('"delta":{' + _delta(part) + "}")
+
+    def end(self, reason: str, usage: Usage) -> bytes:
+        return self._events.choice('"delta":{}', reason) + self._events.usage(usage)
+
+    def whole(self, parts: Sequence[Part], reason: str, usage: Usage) -> bytes:
+        choice = ChatChoice.model_validate(
+            {"index": 0, "message": _message(parts), "finish_reason": reason}
         )
-
-    def text(self, text: str) -> bytes:
-        return self._events.choice('"delta":{"content":' + json.dumps(text) + "}")
-
-    def end(self, finish: Finish, usage: Usage) -> bytes:
-        return self._events.choice('"delta":{}', finish) + self._events.usage(usage)
-
-    def whole(self, text: str, finish: Finish, usage: Usage) -> bytes:
-        choice = ChatChoice(index=0, message=ChatMessage(content=text), finish_reason=finish.value)
         answer = ChatAnswer(
             id=self._head.id,
             created=self._head.created,
@@ -78,7 +87,9 @@ class ChatFrames:
             choices=[choice],
             usage=usage,
         )
-        return answer.model_dump_json().encode()
+        absent = {name for name in OPTIONAL if getattr(choice.message, name) is None}
+        left_out = {"choices": {"__all__": {"message": absent}}}
+        return answer.model_dump_json(exclude=left_out).encode()
 
 
 class CompletionFrames:
@@ -88,17 +99,20 @@ class CompletionFrames:
         self._head = head
         self._events = _Events(head, "text_completion", include_usage)
 
-    def first(self, text: str) -> bytes:
-        return self.text(text) if text else b""
+    def first(self, part: Part) -> bytes:
+        return self.part(part) if _text(part) else b""
 
-    def text(self, text: str) -> bytes:
-        return self._events.choice('"text":' + json.dumps(text))
+    def part(self, part: Part) -> bytes:
+        return self._events.choice('"text":' + json.dumps(_text(part)))
 
-    def end(self, finish: Finish, usage: Usage) -> bytes:
-        return self._events.choice('"text":""', finish) + self._events.usage(usage)
+    def end(self, reason: str, usage: Usage) -> bytes:
+        return self._events.choice('"text":""', reason) + self._events.usage(usage)
 
-    def whole(self, text: str, finish: Finish, usage: Usage) -> bytes:
-        choice = CompletionChoice(index=0, text=text, finish_reason=finish.value)
+    def whole(self, parts: Sequence[Part], reason: str, usage: Usage) -> bytes:
+        text = "".join(map(_text, parts))
+        choice = CompletionChoice.model_validate(
+            {"index": 0, "text": text, "finish_reason": reason}
+        )
         answer = CompletionAnswer(
             id=self._head.id,
             created=self._head.created,
@@ -108,6 +122,48 @@ class CompletionFrames:
             usage=usage,
         )
         return answer.model_dump_json().encode()
+
+
+OPTIONAL = ("reasoning_content", "tool_calls")
+"""Members of a message that are left out where there is nothing to say."""
+
+
+def _text(part: Part) -> str:
+    assert isinstance(part, Content), "a completion has nothing else"
+    return part.text
+
+
+def _delta(part: Part) -> str:
+    """The members that a part adds to a message."""
+    match part:
+        case Content(text):
+            return '"content":' + json.dumps(text)
+        case Reasoning(text):
+            return '"reasoning_content":' + json.dumps(text)
+        case Call(index, id, name):
+            function = json.dumps({"name": name, "arguments": ""}, separators=(",", ":"))
+            call = f'"index":{index},"id":"{id}","type":"function","function":{function}'
+        case Arguments(index, text):
+            call = f'"index":{index},"function":{{"arguments":{json.dumps(text)}}}'
+    return f'"tool_calls":[{{{call}}}]'
+
+
+def _message(parts: Sequence[Part]) -> ChatMessage:
+    """All parts of an answer as one message; its content is null beside calls alone."""
+    content = "".join(part.text for part in parts if isinstance(part, Content))
+    thought = "".join(part.text for part in parts if isinstance(part, Reasoning))
+    calls = [_made(part, parts) for part in parts if isinstance(part, Call)]
+    return ChatMessage(
+        content=content if content or not calls else None,
+        reasoning_content=thought or None,
+        tool_calls=calls or None,
+    )
+
+
+def _made(call: Call, parts: Sequence[Part]) -> MadeCall:
+    pieces = (part for part in parts if isinstance(part, Arguments) and part.index == call.index)
+    arguments = "".join(piece.text for piece in pieces)
+    return MadeCall(id=call.id, function=MadeFunction(name=call.name, arguments=arguments))
 
 
 class _Events:
@@ -125,9 +181,8 @@ class _Events:
         self._before = "data: " + json.dumps(common, separators=(",", ":"))[:-1] + ',"choices":['
         self._after = ',"usage":null}\n\n' if include_usage else "}\n\n"
 
-    def choice(self, part: str, finish: Finish | None = None) -> bytes:
-        reason = "null" if finish is None else f'"{finish.value}"'
-        ends = f',"logprobs":null,"finish_reason":{reason}}}]'
+    def choice(self, part: str, reason: str | None = None) -> bytes:
+        ends = f',"logprobs":null,"finish_reason":{json.dumps(reason)}}}]'
         return (self._before + '{"index":0,' + part + ends + self._after).encode("ascii")
 
     def usage(self, usage: Usage) -> bytes:

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -18,14 +19,18 @@ from cloister.wire.base import Generation
 from cloister.wire.parse import parse_chat, parse_completion
 from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
+from worker.api.conversation import converse
 from worker.api.frames import ChatFrames, CompletionFrames, Head
 from worker.api.metrics import Metrics, Stopwatch
+from worker.api.parts import PlainReader
 from worker.api.served import Served
+from worker.api.structure import structure_of
 from worker.api.to_request import chat_to_request, completion_to_request
 from worker.engine.request import Engine
 
 SMALL_BODY_BYTES = 32 * 1024  # tokenised at once; larger ones would hold other streams up
 LARGE_BODIES = 32  # wait for their turn at most; each may be as long as the body limit
+GRAMMARS = 64  # wait to be compiled at most
 
 Made = TypeVar("Made")
 
@@ -47,11 +52,14 @@ class Generator:
         self._bridge = Bridge()
         self._large = ThreadPoolExecutor(1, "tokenise")
         self._large_count = 0
+        self._compiler = ThreadPoolExecutor(1, "compile")
+        self._compiling = 0
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         yield
         self._large.shutdown(wait=False)
+        self._compiler.shutdown(wait=False)
 
     async def answer(
         self, request: HttpRequest, make: Callable[[bytes, str], tuple[Generation, Job]]
@@ -60,6 +68,7 @@ class Generator:
         began = time.perf_counter()
         body = await http.read_body(request.receive)
         wire, job = await self._off_loop(body, partial(make, body, request.state.tenant))
+        job = await self._held(job)
         watch = Stopwatch(self._metrics, began, len(job.request.prompt))
         kind = StreamedAnswer if wire.stream else WholeAnswer
         return kind(job, self._engine, self._bridge, watch, self._ping_s)
@@ -67,19 +76,36 @@ class Generator:
     def chat(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_chat(body)
         check_name(self._served, wire.model)
-        request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant)
+        talk = converse(wire, self._served)
+        request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant, talk.prompt)
         frames = ChatFrames(self._head(request.id, wire), include_usage=_wants_usage(wire))
-        return wire, Job(request, frames, self._served.tokenizer.strips_space)
+        strips_space = self._served.tokenizer.strips_space
+        return wire, Job(request, talk.source, talk.reader, frames, strips_space)
 
     def completion(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_completion(body)
         check_name(self._served, wire.model)
         request = completion_to_request(wire, self._served, _new_id("cmpl"), tenant)
         frames = CompletionFrames(self._head(request.id, wire), include_usage=_wants_usage(wire))
-        return wire, Job(request, frames, drop_first_space=False)
+        source = structure_of(wire)
+        return wire, Job(request, source, PlainReader(), frames, drop_first_space=False)
 
     def _head(self, id: str, wire: Generation) -> Head:
         return Head(id, int(time.time()), wire.model, self._served.fingerprint)
+
+    async def _held(self, job: Job) -> Job:
+        """The job with its grammar, which is compiled in a thread. Raises `BadRequest`."""
+        if job.source is None:
+            return job
+        if self._compiling >= GRAMMARS:
+            raise Busy(f"{GRAMMARS} grammars wait to be compiled already", retry_after_s=1)
+        self._compiling += 1
+        try:
+            loop, compile = asyncio.get_running_loop(), self._served.grammars.compile
+            grammar = await loop.run_in_executor(self._compiler, compile, job.source)
+        finally:
+            self._compiling -= 1
+        return replace(job, request=replace(job.request, grammar=grammar))
 
     async def _off_loop(self, body: bytes, work: Callable[[], Made]) -> Made:
         """Do it here if the body is small, else in a thread: long texts take seconds."""

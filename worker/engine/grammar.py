@@ -24,7 +24,7 @@ REGEX_FAULT = re.compile(r"^error: (.+)$", re.MULTILINE)
 """The regex library's own words for a fault; they hold nothing of the pattern."""
 
 OPTIONS = '\n%llguidance {"no_forcing": true}'
-"""Without it, certain text is tokenised with control tokens: a spelled `</s>` would end the answer."""
+"""Else text without a choice is tokenised with control tokens: a spelled `</s>` would be one."""
 
 FAULTS = (
     ("Unsatisfiable schema", "no value can satisfy the schema"),
