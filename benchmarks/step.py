@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from worker.api.structure import json_rule
 from worker.api.tokenizer import Tokenizer
 from worker.engine.engine import InferenceEngine
 from worker.engine.grammar import Grammars, Source
@@ -57,7 +58,7 @@ class Figures:
     decode_tokens_per_s: float
 
 
-SCHEMA = """start: %json {
+SCHEMA = {
     "type": "array",
     "items": {
         "type": "object",
@@ -65,13 +66,13 @@ SCHEMA = """start: %json {
             "name": {"type": "string"},
             "kind": {"enum": ["house", "tree", "river"]},
             "at": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
-            "note": {"anyOf": [{"type": "string"}, {"type": "null"}]}
+            "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
         },
         "required": ["name", "kind", "at", "note"],
-        "additionalProperties": false
+        "additionalProperties": False,
     },
-    "minItems": 1000
-}"""
+    "minItems": 1000,
+}
 """An answer that a short generation cannot end, with strings, numbers, choices and fixed names."""
 
 
@@ -125,7 +126,7 @@ def schema(options: argparse.Namespace, model: Decoder) -> Grammar:
     folder = find_model("novice" if options.model in SHAPES else options.model)
     tokenizer = Tokenizer.load(folder)
     grammars = Grammars(tokenizer.source, tokenizer.end_ids, model.vocabulary_size)
-    return grammars.compile(Source(SCHEMA, "schema"))
+    return grammars.compile(Source(f"start: {json_rule(SCHEMA)}", "schema"))
 
 
 def measure(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from cloister.errors import CloisterError, InternalError
@@ -39,6 +38,7 @@ class Masks:
 
     def __init__(self, vocabulary_size: int) -> None:
         self._size = vocabulary_size
+        self._free = b"\xff" * -(-vocabulary_size // 8)
         self._thread = ThreadPoolExecutor(1, "grammar")
         self._none: Future[Bars] = Future()
         self._none.set_result(Bars(None, {}))
@@ -54,19 +54,18 @@ class Masks:
         self._thread.shutdown()
 
     def _bars(self, constraints: Sequence[Constraint | None]) -> Bars:
-        barred = np.zeros((len(constraints), self._size), dtype=np.bool_)
+        rows: list[bytes] = []
         faults: dict[int, CloisterError] = {}
         for row, constraint in enumerate(constraints):
-            if constraint is not None:
-                try:
-                    barred[row] = self._barred(constraint)
-                except CloisterError as error:
-                    faults[row] = error
-        return Bars(torch.from_numpy(barred), faults)
-
-    def _barred(self, constraint: Constraint) -> NDArray[np.bool_]:
-        bits = np.frombuffer(constraint.allowed(), dtype=np.uint8)
-        allowed = np.unpackbits(bits, count=self._size, bitorder="little")
-        if not allowed.any():
-            raise InternalError("the grammar leaves no token to choose")
-        return np.equal(allowed, 0)
+            try:
+                rows.append(self._free if constraint is None else constraint.allowed())
+            except CloisterError as error:
+                faults[row] = error
+                rows.append(self._free)
+        packed = np.frombuffer(b"".join(bits[: len(self._free)] for bits in rows), dtype=np.uint8)
+        shape = (len(rows), len(self._free))
+        allowed = np.unpackbits(packed.reshape(shape), 1, self._size, bitorder="little")
+        for row in np.flatnonzero(~allowed.any(axis=1)).tolist():
+            faults[row] = InternalError("the grammar leaves no token to choose")
+            allowed[row] = 1
+        return Bars(torch.from_numpy(np.equal(allowed, 0)), faults)
