@@ -23,6 +23,7 @@ Role = Literal["system", "user", "assistant"]
 
 CONNECT_TIMEOUT_S = 5.0
 LIST_TIMEOUT_S = 10.0
+BURST_S = 0.05
 
 
 class Unreachable(Unavailable):
@@ -112,11 +113,16 @@ class Summary:
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens after the first, by the time they took. None below two tokens."""
+        """Tokens after the first, by the time they took. None below two tokens.
+
+        An answer that came in one burst took no time after its first token; then all counts.
+        """
         if self.usage is None or self.first_s is None or self.usage.generated_tokens < 2:
             return None
         elapsed_s = self.total_s - self.first_s
-        return (self.usage.generated_tokens - 1) / elapsed_s if elapsed_s > 0 else None
+        if elapsed_s < BURST_S:
+            return self.usage.generated_tokens / self.total_s
+        return (self.usage.generated_tokens - 1) / elapsed_s
 
 
 def base_url(url: str) -> str:

@@ -9,7 +9,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI
@@ -24,6 +24,7 @@ from cloister.errors import BadRequest, CloisterError, InternalError, NotFound, 
 from cloister.logs import places
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
+LEFT = "left"  # stands for a status where the client went before there was one
 SANE_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 log = logging.getLogger(__name__)
@@ -136,6 +137,30 @@ class Guard:
             log.error("unexpected error in request %s\n%s", request_id(scope), places(error))
             answer = error_response(InternalError("an internal error; the request id names it"))
         return None if started else await answer(scope, receive, send)
+
+
+class CountAnswers:
+    """Calls `count` once for each request, with its path and its answer's status."""
+
+    def __init__(self, app: ASGIApp, count: Callable[[str, str], None]) -> None:
+        self.app = app
+        self.count = count
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        status = LEFT
+
+        async def watched(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+            await send(message)
+
+        try:
+            return await self.app(scope, receive, watched)
+        finally:
+            self.count(scope["path"], status)
 
 
 class BodyLimit:

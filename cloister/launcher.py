@@ -72,8 +72,9 @@ def main(argv: Sequence[str]) -> int:
     """Run the stack until a signal stops it."""
     settings = UpSettings.load(argv)
     places = choose_places(settings)
-    parts = plan(settings, places, config_path(argv))
-    return asyncio.run(run(parts, places, settings.start_timeout_s))
+    token = settings.join_token or SecretStr(secrets.token_urlsafe())
+    parts = plan(settings, places, token, config_path(argv))
+    return asyncio.run(run(parts, places, token, settings.start_timeout_s))
 
 
 def choose_places(settings: UpSettings) -> tuple[Place, ...]:
@@ -93,9 +94,10 @@ def choose_places(settings: UpSettings) -> tuple[Place, ...]:
     )
 
 
-def plan(settings: UpSettings, places: Sequence[Place], config: Path | None) -> tuple[Part, ...]:
+def plan(
+    settings: UpSettings, places: Sequence[Place], token: SecretStr, config: Path | None
+) -> tuple[Part, ...]:
     """The programs to run. The join token travels by environment, which only our user can read."""
-    token = settings.join_token or SecretStr(secrets.token_urlsafe())
     shared = {CONFIG_VARIABLE: str(config.resolve())} if config else {}
     parts = [_part(place, settings, places[0].url, token) for place in places]
     return tuple(
@@ -104,16 +106,20 @@ def plan(settings: UpSettings, places: Sequence[Place], config: Path | None) -> 
     )
 
 
-async def run(parts: Sequence[Part], places: Sequence[Place], timeout_s: float) -> int:
+async def run(
+    parts: Sequence[Part], places: Sequence[Place], token: SecretStr, timeout_s: float
+) -> int:
     """Start, greet and keep the parts; stop them at INT, TERM or HUP. Returns the exit status."""
     task = asyncio.current_task()
     assert task is not None
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    stack = Stack(parts, log_to(Console(stderr=True), parts))
+    log = log_to(Console(stderr=True), parts)
+    stack = Stack(parts, log)
     try:
+        log("up", f"starting {', '.join(part.name for part in parts)}")
         await stack.start(timeout_s)
-        await _greet(places)
+        await _greet(places, token)
         await stack.keep()
     except asyncio.CancelledError:
         return 0
@@ -129,25 +135,24 @@ def log_to(console: Console, parts: Sequence[Part]) -> Log:
     """Lines with the part's name in front, coloured on a terminal, plain elsewhere."""
     colours = ("cyan", "green", "magenta", "yellow", "blue")
     colour = {part.name: colours[index % len(colours)] for index, part in enumerate(parts)}
-    width = max(len(part.name) for part in parts)
+    width = max(len(name) for name in ("up", *colour))
 
     def log(name: str, line: str) -> None:
-        prefix = Text(f"{name:<{width}} | ", style=colour.get(name, "bold"))
-        console.print(prefix + Text(line), soft_wrap=True)
+        prefix = (f"{name:<{width}} | ", colour.get(name, "bold"))
+        console.print(Text.assemble(prefix, line), soft_wrap=True)
 
     return log
 
 
-async def _greet(places: Sequence[Place]) -> None:
-    pages = [place.url for place in places if place.name == "webui"]
-    api_url = f"{places[0].url}/v1"
+async def _greet(places: Sequence[Place], token: SecretStr) -> None:
+    controller, worker, *_ = places
+    page_url = next((place.url for place in places if place.name == "webui"), None)
     try:
         async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
-            reception = await ask(api_url, client)
+            reception = await ask(controller.url, worker.url, token, client)
     except (httpx.HTTPError, LookupError) as error:
-        raise PartFailed(f"{api_url}/models lists no model: {error!r}") from error
-    text = welcome(api_url, pages[0] if pages else None, reception)
-    sys.stdout.write(f"\n{text}\n\n")
+        raise PartFailed(f"{worker.name} does not say what it serves: {error!r}") from error
+    sys.stdout.write(f"\n{welcome(f'{controller.url}/v1', page_url, reception)}\n\n")
     sys.stdout.flush()
 
 

@@ -23,7 +23,7 @@ def setup(level: Level = "info", stream: TextIO | None = None) -> None:
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Formatter(FORMAT, "%Y-%m-%dT%H:%M:%S"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in ("uvicorn.access", "httpx", "httpcore"):  # they would log every URL
+    for name in ("uvicorn", "httpx", "httpcore"):  # they would log every URL, or say little
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

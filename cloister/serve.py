@@ -1,6 +1,7 @@
 """Runs an ASGI app on a socket that was bound before anything slow began. One process, one loop."""
 
 import asyncio
+import logging
 import signal
 import socket
 from collections.abc import Callable, Generator
@@ -10,6 +11,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from cloister.errors import BadSettings
+from cloister.ports import bind
+
+log = logging.getLogger(__name__)
 
 GRACE_S = 5  # running answers may go on so long after a signal to stop
 
@@ -21,14 +25,10 @@ def listen(host: str, port: int) -> socket.socket:
         BadSettings: the address cannot be bound.
     """
     try:
-        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        bound = socket.socket(family, kind)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(address)
+        return bind(host, port)
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadSettings(f"cannot listen on {host}, port {port} (--port): {reason}") from None
-    return bound
 
 
 async def serve(
@@ -53,7 +53,15 @@ async def serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+    log.info("serving at %s", url_of(bound))
     await server.serve(sockets=[bound])
+    log.info("stopped")
+
+
+def url_of(bound: socket.socket) -> str:
+    """The address under which a bound socket is reached."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 class _Server(uvicorn.Server):

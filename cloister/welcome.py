@@ -6,25 +6,31 @@ from dataclasses import dataclass
 from shlex import quote
 
 import httpx
+from pydantic import SecretStr
+
+from cloister.fleet import TOKEN_HEADER
 
 QUESTION = "Hello! What can you do?"
 
 
 @dataclass(frozen=True, slots=True)
 class Reception:
-    """How a client reaches the stack: `model` is the first one listed, `key` what to send."""
+    """What a client says to be served: a model's name, and a key or a place for one."""
 
     model: str
     key: str
 
 
-async def ask(api_url: str, client: httpx.AsyncClient) -> Reception:
-    """Find out what is served. Where API keys are on, the reader has to fill one in."""
-    response = await client.get(f"{api_url}/models")
-    if response.status_code == httpx.codes.UNAUTHORIZED:
-        return Reception(model="YOUR-MODEL", key="YOUR-KEY")
-    response.raise_for_status()
-    return Reception(model=response.json()["data"][0]["id"], key="none")
+async def ask(
+    controller_url: str, worker_url: str, token: SecretStr, client: httpx.AsyncClient
+) -> Reception:
+    """Ask the worker what it serves, and the controller whether it wants an API key."""
+    headers = {TOKEN_HEADER: token.get_secret_value()}
+    models = await client.get(f"{worker_url}/v1/models", headers=headers)
+    models.raise_for_status()
+    door = await client.get(f"{controller_url}/v1/models")
+    is_locked = door.status_code == httpx.codes.UNAUTHORIZED
+    return Reception(models.json()["data"][0]["id"], "YOUR-KEY" if is_locked else "none")
 
 
 def url(host: str, port: int) -> str:

@@ -4,7 +4,9 @@ import asyncio
 import logging
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
+from typing import Any
 
 from cloister import logs
 from cloister.client import Client
@@ -32,12 +34,18 @@ async def run(settings: PageSettings, bound: socket.socket) -> None:
     """Serve the page on `bound`."""
     from webui.app import build  # Gradio takes seconds to import: only once it is of use
 
+    traceback.print_exc = _log_places
     async with Client(settings.api_url, settings.api_key.get_secret_value()) as client:
         answers = Answers(client)
         app = build(settings, client, answers)
-        host, port = bound.getsockname()[:2]
-        log.info("the page is at http://%s:%d", host, port)
         await serve(app, bound, grace_s=GRACE_S, on_stop=answers.stop_all)
+
+
+def _log_places(*_: Any, **__: Any) -> None:
+    """Stands in for what Gradio calls, whose messages may quote what a browser sent."""
+    error = sys.exception()
+    if error is not None:
+        log.error("unexpected error in the page\n%s", logs.places(error))
 
 
 if __name__ == "__main__":

@@ -26,13 +26,27 @@ def reply(answer: Answer) -> Shown:
     return _shown("assistant", answer.text, *(_note(*note) for note in _notes(answer)))
 
 
+def shown(history: Any) -> list[Shown]:
+    """The conversation that a browser sent, as this page makes it: roles and texts, no files.
+
+    Raises KeyError, TypeError or AttributeError for what no page of ours holds.
+    """
+    return [
+        _shown(
+            "assistant" if message["role"] == "assistant" else "user",
+            *(str(block["text"]) for block in message["content"] if block["type"] == "text"),
+        )
+        for message in history or []
+    ]
+
+
 def messages(history: Sequence[Shown], system: str = "") -> tuple[Message, ...]:
     """What to ask the model: all turns that were answered, and the last question.
 
     A question whose answer failed before its first word is left out together with that answer,
     since most chat templates want user and assistant to take turns.
     """
-    turns = [Message(shown["role"], said(shown)) for shown in history]
+    turns = [Message(message["role"], said(message)) for message in history]
     unanswered = {
         index - 1
         for index, turn in enumerate(turns)
@@ -43,12 +57,9 @@ def messages(history: Sequence[Shown], system: str = "") -> tuple[Message, ...]:
     return (*preface, *kept)
 
 
-def said(shown: Shown) -> str:
+def said(message: Shown) -> str:
     """The text of a shown message, without notes."""
-    content = shown["content"]
-    if isinstance(content, str):
-        return content
-    return str(content[0].get("text", "")) if content else ""
+    return str(message["content"][0]["text"]) if message["content"] else ""
 
 
 def _notes(answer: Answer) -> Iterator[tuple[str, str]]:
@@ -65,7 +76,8 @@ def _notes(answer: Answer) -> Iterator[tuple[str, str]]:
 
 
 def _shown(role: str, *texts: str) -> Shown:
-    return {"role": role, "content": [{"type": "text", "text": text} for text in texts]}
+    content = [{"type": "text", "text": text} for text in texts]
+    return {"role": role, "metadata": None, "content": content, "options": None}
 
 
 def _note(kind: str, text: str) -> str:

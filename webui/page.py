@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from webui.controls import Controls
+from webui.forgetful import Forgetful
 from webui.parts import brand, greeting, line
 from webui.talk import Talk
 
@@ -21,7 +22,7 @@ class Page:
     """`blocks` is the Gradio page; its events call `talk`."""
 
     def __init__(self, title: str, talk: Talk) -> None:
-        self.blocks = gr.Blocks(title=title, fill_height=True, analytics_enabled=False)
+        self.blocks = Forgetful(title=title, fill_height=True, analytics_enabled=False)
         with self.blocks:
             self._top(title)
             self._chat = _chat(title)
@@ -30,6 +31,7 @@ class Page:
                 self._controls = Controls()
             self._connect(talk)
         self.blocks.queue(default_concurrency_limit=None, api_open=False)
+        self.blocks._queue.ANALYTICS_MAX_EVENTS = 1  # else it records who asked when, for good
 
     def _top(self, title: str) -> None:
         with gr.Row(elem_id="top"):
@@ -38,7 +40,7 @@ class Page:
             self._model = gr.Dropdown(
                 label="Model", show_label=False, container=False, elem_id="model", min_width=120
             )
-            self._refresh = gr.Button("↻", elem_id="refresh", size="sm", min_width=36)
+            self._refresh = gr.Button("Refresh models", elem_id="refresh", min_width=36)
 
     def _connect(self, talk: Talk) -> None:
         asked = [self._chat, self._model, *self._controls.parts]
@@ -60,7 +62,6 @@ def _on(event: Any, handler: Callable[..., Any], inputs: list[Any], outputs: lis
         handler,
         inputs=inputs,
         outputs=outputs,
-        preprocess=False,
         show_progress="hidden",
         concurrency_limit=None,
         api_visibility="private",
@@ -70,6 +71,7 @@ def _on(event: Any, handler: Callable[..., Any], inputs: list[Any], outputs: lis
 def _chat(title: str) -> gr.Chatbot:
     return gr.Chatbot(
         elem_id="chat",
+        label="Conversation",
         show_label=False,
         container=False,
         scale=1,
@@ -85,6 +87,7 @@ def _chat(title: str) -> gr.Chatbot:
 def _input() -> gr.Textbox:
     return gr.Textbox(
         elem_id="input",
+        label="Message",
         show_label=False,
         container=False,
         placeholder="Ask something",

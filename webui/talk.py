@@ -1,10 +1,10 @@
 """What happens on the page: questions, retries, edits, stops, and which models there are.
 
-The browser sends its whole conversation with each question. Events skip Gradio's own checks of it
-(`preprocess=False`), whose messages would quote it in the log.
+The browser sends its whole conversation with each question; it is checked here (see forgetful.py).
 """
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import gradio as gr
@@ -13,7 +13,7 @@ from cloister.client import Chat, Client
 from cloister.errors import CloisterError, Unavailable
 from webui.answers import Answer, Answers
 from webui.controls import wish
-from webui.conversation import Shown, messages, question, reply
+from webui.conversation import Shown, messages, question, reply, shown
 from webui.parts import line
 
 Update = Any
@@ -37,7 +37,7 @@ class Talk:
         if not text.strip():
             return
         yield gr.skip(), gr.update(value="")
-        asked = [*(history or []), question(text)]
+        asked = [*shown(history), question(text)]
         async for update in self._answer(request, asked, model, values):
             yield update
 
@@ -45,7 +45,7 @@ class Talk:
         self, request: gr.Request, chosen: gr.SelectData, history: Any, model: Any, *values: Any
     ) -> Updates:
         """One of the examples was clicked."""
-        asked = [*(history or []), question(chosen.value["text"])]
+        asked = [*shown(history), question(chosen.value["text"])]
         async for update in self._answer(request, asked, model, values):
             yield update
 
@@ -53,7 +53,7 @@ class Talk:
         self, request: gr.Request, again: gr.RetryData, history: Any, model: Any, *values: Any
     ) -> Updates:
         """The last question is asked again."""
-        asked = history[: int(again.index) + 1]
+        asked = shown(history)[: int(again.index) + 1]
         async for update in self._answer(request, asked, model, values):
             yield update
 
@@ -61,11 +61,11 @@ class Talk:
         self, request: gr.Request, edited: gr.EditData, history: Any, model: Any, *values: Any
     ) -> Updates:
         """A question was reworded (`history` holds the new words); what followed it goes."""
-        asked = history[: int(edited.index) + 1]
+        asked = shown(history)[: int(edited.index) + 1]
         async for update in self._answer(request, asked, model, values):
             yield update
 
-    def stop(self, request: gr.Request) -> None:
+    async def stop(self, request: gr.Request) -> None:  # async: tasks belong to the loop's thread
         """The stop button: the answer's last frame says so."""
         self._answers.stop(str(request.session_hash))
 
@@ -85,7 +85,7 @@ class Talk:
         except CloisterError:
             names = ()
         model = chosen if chosen in names else next(iter(names), None)
-        return gr.update(choices=list(names), value=model), line(model)
+        return gr.update(choices=[(name, name) for name in names], value=model), line(model)
 
     async def _answer(
         self, request: gr.Request, asked: list[Shown], model: str | None, values: tuple[Any, ...]
@@ -104,8 +104,9 @@ class Talk:
         except CloisterError as error:
             yield Answer(state="failed", error=error)
             return
-        async for answer in self._answers.ask(session, chat):
-            yield answer
+        async with aclosing(self._answers.ask(session, chat)) as frames:
+            async for answer in frames:
+                yield answer
 
     async def _first_model(self) -> str:
         names = await self._client.models()

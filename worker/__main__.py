@@ -1,7 +1,6 @@
 """`cloister worker` and `python -m worker`: load a model, serve it, join a controller."""
 
 import asyncio
-import logging
 import socket
 import sys
 from collections.abc import Sequence
@@ -11,15 +10,13 @@ from typing import TYPE_CHECKING
 from cloister import logs
 from cloister.errors import BadSettings
 from cloister.fleet import FleetLoad, FleetModel, WorkerState
-from cloister.serve import listen, serve
+from cloister.serve import listen, serve, url_of
 from cloister.settings import command
 from worker.membership import Membership
 from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from worker.build import Worker
-
-log = logging.getLogger(__name__)
 
 
 @command
@@ -42,7 +39,7 @@ async def _serve(worker: "Worker", bound: socket.socket, settings: WorkerSetting
     def drain() -> None:
         worker.readiness.state = "draining"
 
-    log.info("serving %s at %s/v1", worker.served.name, _url(bound))
+    bound.listen()  # a request that comes right after joining waits instead of failing
     async with _membership(worker, bound, settings):
         await serve(worker.app, bound, on_stop=drain)
 
@@ -54,13 +51,8 @@ def _membership(
         return nullcontext()
     if settings.join_token is None:
         raise BadSettings("controller_url needs join_token: give CLOISTER_WORKER_JOIN_TOKEN")
-    own_url = settings.own_url or _url(bound)
+    own_url = settings.own_url or url_of(bound)
     return Membership(settings.controller_url, settings.join_token, own_url, lambda: _state(worker))
-
-
-def _url(bound: socket.socket) -> str:
-    host, port = bound.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _state(worker: "Worker") -> WorkerState:

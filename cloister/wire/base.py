@@ -50,9 +50,17 @@ StopString = Annotated[str, Field(min_length=1, max_length=STOP_LENGTH)]
 StopStrings = Annotated[list[StopString], Field(fail_fast=True, max_length=STOP_STRINGS)]
 TokenId = Annotated[int, Field(ge=0)]
 
+CHOICES = 16
+BIASES = 1024
+SALT_LENGTH = 256
+
+Count = Annotated[int, Field(ge=1, le=CHOICES)]
+Bias = Annotated[float, Field(ge=-100, le=100)]
+
 
 class StreamOptions(Asked):
     include_usage: bool | None = None
+    include_obfuscation: bool | None = None
 
 
 Choice = Annotated[str, Field(min_length=1, max_length=4096)]
@@ -82,6 +90,8 @@ class Generation(Asked):
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
+    n: Count | None = None
+    logit_bias: Annotated[dict[str, Bias], Field(max_length=BIASES)] | None = None
     user: str | None = None
 
     # Extensions that open servers agree on.
@@ -92,3 +102,7 @@ class Generation(Asked):
     stop_token_ids: (
         Annotated[list[TokenId], Field(fail_fast=True, max_length=STOP_STRINGS)] | None
     ) = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    ignore_eos: bool | None = None
+    include_stop_str_in_output: bool | None = None
+    cache_salt: Annotated[str, Field(min_length=1, max_length=SALT_LENGTH)] | None = None

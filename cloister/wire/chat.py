@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from cloister.wire.base import Answered, Asked, Generation, Usage
+from cloister.wire.logprobs import ChatLogprobs
 
 FinishReason = Literal["stop", "length"]
 ChatFinishReason = Literal["stop", "length", "tool_calls"]
@@ -131,6 +132,8 @@ ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh"]
 class ChatRequest(Generation):
     messages: Annotated[list[AnyMessage], Field(fail_fast=True, min_length=1)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     response_format: ResponseFormat | None = None
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
@@ -164,7 +167,7 @@ class ChatMessage(Answered):
 class ChatChoice(Answered):
     index: int
     message: ChatMessage
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: ChatFinishReason
 
 
@@ -202,12 +205,15 @@ class ChatDelta(Answered):
 class ChatChunkChoice(Answered):
     index: int
     delta: ChatDelta
-    logprobs: None = None
+    logprobs: ChatLogprobs | None = None
     finish_reason: ChatFinishReason | None
 
 
 class ChatChunk(Answered):
-    """One event of a stream. `usage` is there only when asked for, and set in the last one."""
+    """One event of a stream. `usage` is there only when asked for, and set in the last one.
+
+    `obfuscation` is there only when asked for; it means nothing and hides the event's length.
+    """
 
     id: str
     object: Literal["chat.completion.chunk"]
@@ -215,4 +221,5 @@ class ChatChunk(Answered):
     model: str
     system_fingerprint: str
     choices: list[ChatChunkChoice]
+    obfuscation: str | None = None
     usage: Usage | None = None

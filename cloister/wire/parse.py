@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 from cloister.errors import BadRequest
 from cloister.wire import unsupported
 from cloister.wire.base import (
+    BIASES,
     STOP_LENGTH,
     STOP_STRINGS,
     Asked,
@@ -35,7 +36,7 @@ from cloister.wire.chat import (
     Tool,
     ToolMessage,
 )
-from cloister.wire.completion import CompletionRequest
+from cloister.wire.completion import SEQUENCES, CompletionRequest
 
 Wire = TypeVar("Wire", ChatRequest, CompletionRequest)
 
@@ -54,6 +55,7 @@ INNER: dict[str, tuple[type[Asked], ...]] = {
 
 WRONG_FORM = ("string_type", "list_type")  # pydantic's names of faults
 MEMBERS = 1024  # in one JSON object at most, since each wrong one would make an error
+BIAS_FORM = f"an object of at most {BIASES} token ids, each with a number from -100 to 100"
 SHOWN = 64  # characters of a made-up name that an error repeats at most
 
 
@@ -75,9 +77,6 @@ def parse_chat(body: bytes) -> ChatRequest:
 def parse_completion(body: bytes) -> CompletionRequest:
     """The body of `POST /v1/completions`. Raises `BadRequest`."""
     members = unsupported.without(parse_object(body), unsupported.COMPLETION)
-    prompt = members.get("prompt")
-    if isinstance(prompt, list) and prompt and isinstance(prompt[0], (str, list)):
-        raise _not_yet("prompt", "a list of prompts is not supported yet; send one prompt")
     return _validated(CompletionRequest, _without_inner(members))
 
 
@@ -172,6 +171,26 @@ def _validated(wire: type[Wire], members: Mapping[str, Any]) -> Wire:
 def _check_together(request: Generation) -> None:
     if request.stream_options is not None and not request.stream:
         raise BadRequest("stream_options: allowed only with stream: true", param="stream_options")
+    if isinstance(request, ChatRequest) and request.top_logprobs and not request.logprobs:
+        raise BadRequest("top_logprobs: allowed only with logprobs: true", param="top_logprobs")
+    if isinstance(request, CompletionRequest):
+        _check_completion(request)
+
+
+def _check_completion(request: CompletionRequest) -> None:
+    count, best_of = request.n or 1, request.best_of
+    if request.max_tokens == 0 and not request.echo:
+        raise BadRequest("max_tokens: 0 is allowed only with echo: true", param="max_tokens")
+    if best_of is not None and best_of < count:
+        raise BadRequest(f"best_of = {best_of}: must be at least n = {count}", param="best_of")
+    if best_of is not None and best_of > 1 and request.stream:
+        raise BadRequest("best_of: a stream cannot be ranked; at most 1", param="best_of")
+    if (sequences := len(request.prompts) * request.candidates) > SEQUENCES:
+        raise BadRequest(
+            f"prompt: {len(request.prompts)} prompts with {request.candidates} choices each make"
+            f" {sequences} sequences; at most {SEQUENCES} are allowed",
+            param="prompt",
+        )
 
 
 def _explain(wire: type[Generation], faults: list[ErrorDetails]) -> BadRequest:
@@ -179,6 +198,8 @@ def _explain(wire: type[Generation], faults: list[ErrorDetails]) -> BadRequest:
     first = faults[0]["loc"][:1]
     fault = max((fault for fault in faults if fault["loc"][:1] == first), key=_nearness)
     param = _path(fault["loc"])
+    if param.startswith("logit_bias"):
+        return BadRequest(f"logit_bias: must be {BIAS_FORM}", param="logit_bias")
     if fault["type"] == "extra_forbidden":
         return _unknown(param, _known(wire, fault["loc"]))
     return BadRequest(f"{param}: {_what(fault, param)}", param=param)
@@ -235,8 +256,8 @@ def _what(fault: ErrorDetails, param: str) -> str:
         return f"must be a string or a list of up to {STOP_STRINGS} strings"
     if param.startswith("stop") and fault["type"] in ("string_too_short", "string_too_long"):
         return f"a stop string has 1 to {STOP_LENGTH} characters"
-    if param == "prompt" and wrong_form:
-        return "must be a string or a list of token ids"
+    if param == "prompt" and fault["type"] == "union_tag_not_found":
+        return "must be a string, a list of token ids, or a list of either"
     if param.endswith(".content") and wrong_form:
         return "must be a string or a list of text parts"
     if param == "response_format" and fault["type"].startswith("union_tag"):

@@ -12,17 +12,7 @@ from cloister.errors import BadRequest
 Neutral = Mapping[str, tuple[Any, ...]]
 """Values that ask for nothing, by member; `None` is always one."""
 
-COMMON: Neutral = {
-    "best_of": (1,),
-    "ignore_eos": (False,),
-    "logit_bias": ({},),
-    "logprobs": (False,),
-    "min_tokens": (0,),
-    "n": (1,),
-}
-
 CHAT: Neutral = {
-    **COMMON,
     "audio": (),
     "function_call": ("none", "auto"),
     "functions": ([],),
@@ -35,12 +25,11 @@ CHAT: Neutral = {
     "safety_identifier": (),
     "service_tier": ("auto", "default"),
     "store": (False,),
-    "top_logprobs": (0,),
     "verbosity": (),
     "web_search_options": (),
 }
 
-COMPLETION: Neutral = {**COMMON, "echo": (False,), "suffix": ()}
+COMPLETION: Neutral = {"suffix": ()}
 
 MESSAGE: Neutral = {
     "annotations": ([],),
@@ -49,7 +38,7 @@ MESSAGE: Neutral = {
     "refusal": (),
 }
 
-STREAM_OPTIONS: Neutral = {"include_obfuscation": (False,)}
+STREAM_OPTIONS: Neutral = {"continuous_usage_stats": (False,)}
 
 
 def without(body: Mapping[str, Any], unsupported: Neutral, path: str = "") -> dict[str, Any]:

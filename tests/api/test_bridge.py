@@ -17,7 +17,7 @@ COUNT = 2000
 async def drain(inbox: Inbox) -> list[Token]:
     found: list[Token] = []
     while not found or found[-1].finish is None:
-        found += await inbox.take(10)
+        found += [token for _, token in await inbox.take(10)]
     return found
 
 
@@ -29,7 +29,7 @@ async def test_threads_lose_no_token() -> None:
     def speak() -> None:
         for token in script:
             for inbox in inboxes:
-                inbox.hear(token)
+                inbox.listener(0)(token)
 
     thread = threading.Thread(target=speak)
     thread.start()
@@ -51,24 +51,24 @@ async def test_a_burst_wakes_the_loop_once(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
     for token in tokens("a", "b"):
-        first.hear(token)
-        second.hear(token)
+        first.listener(0)(token)
+        second.listener(0)(token)
     assert len(await first.take(1)) == len(await second.take(1)) == 2
     assert len(calls) == 1
 
 
 async def test_tokens_come_before_the_error_behind_them() -> None:
     inbox = Bridge().open()
-    inbox.put(tokens("a", "b")[0])
-    inbox.put(InternalError("failed"))
-    assert [token.text for token in await inbox.take(1)] == ["a"]
+    inbox.put(2, tokens("a", "b")[0])
+    inbox.put(0, InternalError("failed"))
+    assert [(index, token.text) for index, token in await inbox.take(1)] == [(2, "a")]
     with pytest.raises(InternalError):
         await inbox.take(1)
 
 
 async def test_leaving_comes_before_waiting_tokens() -> None:
     inbox = Bridge().open()
-    inbox.put(tokens("a")[0])
+    inbox.put(0, tokens("a")[0])
     inbox.leave()
     with pytest.raises(ClientDisconnect):
         await inbox.take(1)
@@ -82,4 +82,4 @@ def test_event_after_the_loop_closed_is_dropped() -> None:
     async def opened() -> Inbox:
         return Bridge().open()
 
-    asyncio.run(opened()).hear(tokens("a")[0])
+    asyncio.run(opened()).listener(0)(tokens("a")[0])

@@ -12,7 +12,7 @@ import pytest
 from tests.api.conftest import chat, client
 from tests.engine.fakes import PagedModel
 from tests.fakes.engine import FakeEngine
-from tests.fakes.vocabulary import write_folder
+from tests.fakes.vocabulary import byte_tokenizer, write_folder
 from worker.api.app import create_app
 from worker.api.served import Served
 from worker.engine.engine import InferenceEngine
@@ -54,6 +54,37 @@ async def test_json_schema_is_enforced_strict_or_not(
     choice = (await random_model.post(CHAT, json=asked)).json()["choices"][0]
     assert choice["finish_reason"] == "stop"
     jsonschema.validate(json.loads(choice["message"]["content"]), POINT)
+
+
+async def test_each_choice_has_the_form_and_told_values_are_the_model_s(
+    random_model: httpx.AsyncClient,
+) -> None:
+    asked = chat(response_format=schema_format(POINT), max_tokens=300, seed=3, n=2, logprobs=True)
+    choices = (await random_model.post(CHAT, json=asked)).json()["choices"]
+    assert choices[0]["message"] != choices[1]["message"]
+    for choice in choices:
+        content, told = choice["message"]["content"], choice["logprobs"]["content"]
+        jsonschema.validate(json.loads(content), POINT)
+        assert bytes(byte for entry in told for byte in entry["bytes"]) == content.encode()
+        assert max(entry["logprob"] for entry in told) < -0.1, "a forced token is told as certain"
+
+
+async def test_bias_moves_only_what_the_form_allows(random_model: httpx.AsyncClient) -> None:
+    encoder = byte_tokenizer()
+    a, b, x = (encoder.token_to_id(letter) for letter in "abx")
+    asked = chat(structured_outputs={"regex": "[ab]{9}"}, logit_bias={x: 100, a: 50, b: -50})
+    choice = (await random_model.post(CHAT, json=asked)).json()["choices"][0]
+    assert choice["message"]["content"] == "a" * 9
+
+
+@pytest.mark.parametrize("field", [{"min_tokens": 1}, {"ignore_eos": True}])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+async def test_form_decides_where_it_ends(
+    field: dict[str, Any], path: str, http: httpx.AsyncClient
+) -> None:
+    base = chat() if path == CHAT else {"model": "tiny", "prompt": "hi"}
+    answer = await http.post(path, json={**base, "structured_outputs": {"regex": "a"}, **field})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, next(iter(field)))
 
 
 async def test_json_object_is_an_object(random_model: httpx.AsyncClient) -> None:

@@ -114,6 +114,31 @@ def test_forced_calls_are_valid_and_stream_as_they_are_whole(
                 assert choice == "required" or name == "put"
 
 
+@pytest.mark.parametrize("format", TEMPLATES)
+def test_each_choice_has_its_own_forced_calls(format: str, tmp_path: Path) -> None:
+    asked: Any = {"messages": HI, "tools": TOOLS, "tool_choice": "required", "n": 2, "seed": 5}
+    asked |= {"max_tokens": 900, "parallel_tool_calls": False, "logprobs": True}
+    with random_sdk(load(tmp_path, format)) as sdk:
+        whole = sdk.chat.completions.create(model="tiny", **asked).choices
+        state = ChatCompletionStreamState()
+        for chunk in sdk.chat.completions.create(model="tiny", stream=True, **asked):
+            state.handle_chunk(chunk)
+    streamed = state.get_final_completion().choices
+    assert [calls_of(choice) for choice in streamed] == [calls_of(choice) for choice in whole]
+    for one, other in zip(whole, streamed, strict=True):
+        assert one.finish_reason == other.finish_reason == "tool_calls"
+        [(name, arguments)] = calls_of(one)
+        jsonschema.validate(json.loads(arguments), SCHEMAS[name])
+        assert one.logprobs
+        assert one.logprobs.content
+        assert other.logprobs
+        assert one.logprobs.content == other.logprobs.content
+        told = b"".join(bytes(entry.bytes or ()) for entry in one.logprobs.content).decode()
+        assert name in told, "entries tell of calls too"
+    ids = [call.id for choice in whole for call in choice.message.tool_calls or ()]
+    assert len(set(ids)) == 2
+
+
 CALL = [
     "I ",
     "look",

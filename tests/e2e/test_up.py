@@ -14,6 +14,7 @@ import pytest
 
 from cloister.ports import free_ports
 from cloister.sse import Parser
+from controller import keys
 from tests.e2e.stack import Program, Stack, running
 
 QUICK_S = 10
@@ -22,6 +23,11 @@ QUICK_S = 10
 def chat(stack: Stack, text: str, **fields: object) -> httpx.Response:
     body = {"model": "novice", "messages": [{"role": "user", "content": text}], **fields}
     return httpx.post(f"{stack.api_url}/chat/completions", json=body, timeout=60)
+
+
+def busyness() -> float:
+    """How much longer things take for what else this machine does; 1 when it is all ours."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def wait_until_served(stack: Stack) -> None:
@@ -63,13 +69,16 @@ def test_worker_killed_amid_a_stream_ends_it_with_an_error_and_is_replaced(stack
         "messages": [{"role": "user", "content": "Tell me a story about a fox."}],
         "stream": True,
         "max_tokens": 400,
+        "temperature": 2,  # so hot that it hardly ever comes to an end
+        "seed": 1,
     }
+    worker = stack.pid_of("worker")
     events: list[str] = []
     parser = Parser()
     with httpx.stream("POST", f"{stack.api_url}/chat/completions", json=body, timeout=60) as answer:
         for piece in answer.iter_bytes():
             if not events:
-                os.kill(stack.pid_of("worker"), signal.SIGKILL)
+                os.kill(worker, signal.SIGKILL)
             events += [event.data for event in parser.feed(piece)]
     errors = [json.loads(data)["error"] for data in events if '"error"' in data]
     assert len(errors) == 1, "the answer was whole before the worker died, or no error came"
@@ -94,7 +103,7 @@ def test_second_start_is_quick_and_ctrl_c_leaves_nothing(stack: Stack) -> None:
     with running(second):
         second.wait_until_ready()
         assert len(second.pids()) == 4
-        assert second.ready_after_s < QUICK_S
+        assert second.ready_after_s < QUICK_S * busyness()
         assert second.stop(signal.SIGINT) == 0
         assert second.pids() == []
     assert "Traceback" not in second.said
@@ -106,6 +115,20 @@ def test_killed_launcher_leaves_no_orphan() -> None:
         stack.wait_until_ready()
         stack.stop(signal.SIGKILL)
         stack.check_nothing_is_left()
+
+
+def test_api_keys_leave_a_place_for_one_in_what_is_printed() -> None:
+    key, line = keys.make("tester")
+    stack = Stack("--no-webui", environment={"CLOISTER_CONTROLLER_API_KEYS": line})
+    with running(stack):
+        stack.wait_for(r"^Ctrl-C stops everything")
+        text = stack.welcome
+        curl = next(line for line in stack.lines if line.startswith("curl "))
+        command = curl.replace("YOUR-KEY", key) + " --fail-with-body"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+    assert "serves novice" in text
+    assert "api_key='YOUR-KEY'" in text
 
 
 def test_bad_model_is_told_in_its_own_words() -> None:

@@ -1,12 +1,12 @@
 """A model without weights whose answers depend on every token it finds in its pages."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from worker.engine.step import Step
+from worker.engine.step import Segment, Step
 
 EOS = 256
 
@@ -41,21 +41,17 @@ class PagedModel:
             for position, token in enumerate(segment.tokens, start=segment.start):
                 page = segment.pages[position // self.page_size]
                 self.cache[page, position % self.page_size] = token
-        rows = [self._row(step, index) for index in range(len(step.segments))]
-        return torch.cat(
-            [row for row in rows if len(row)] or [torch.empty(0, self.vocabulary_size)]
-        )
+        rows = [row for segment in step.segments for row in self._rows(segment)]
+        return torch.stack(rows) if rows else torch.empty(0, self.vocabulary_size)
 
-    def _row(self, step: Step, index: int) -> Tensor:
-        segment = step.segments[index]
-        if segment.logits == 0:
-            return torch.empty(0, self.vocabulary_size)
+    def _rows(self, segment: Segment) -> Iterator[Tensor]:
         end = segment.start + len(segment.tokens)
         history = self.cache[list(segment.pages)].flatten()[:end].tolist()
         assert -1 not in history
-        digest = hashlib.sha256(repr(history).encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
-        return 3 * torch.randn(1, self.vocabulary_size, generator=generator)
+        for length in range(end - segment.logits + 1, end + 1):
+            digest = hashlib.sha256(repr(history[:length]).encode()).digest()
+            generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+            yield 3 * torch.randn(self.vocabulary_size, generator=generator)
 
 
 class BrokenModel(PagedModel):

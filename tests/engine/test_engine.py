@@ -9,14 +9,16 @@ from hypothesis import strategies as st
 
 from cloister.errors import Busy, InternalError, Unavailable
 from tests.engine.conftest import Bench, MakeBench
-from tests.engine.fakes import BrokenModel, PagedModel
+from tests.engine.fakes import BrokenModel, ByteVocabulary, PagedModel
 from worker.engine.limits import Limits
 from worker.engine.model import context_limit
 from worker.engine.request import Finish, Request, Sampling
+from worker.engine.sequence import Sequence
+from worker.engine.text import TextStream
 
 
 def request(name: str = "a", length: int = 11, **changes: object) -> Request:
-    prompt = tuple((ord(name[0]) * 7 + 3 * place) % 250 + 14 for place in range(length))
+    prompt = tuple((ord(name[0]) * 7 + 3 * place) % 240 + 14 for place in range(length))
     default = Request(name, prompt, max_tokens=12, sampling=Sampling(temperature=0))
     return replace(default, **changes)  # type: ignore[arg-type]
 
@@ -86,6 +88,86 @@ def test_running_answers_go_on_while_a_long_prompt_is_read(bench: MakeBench) -> 
     busy.run(request("a", length=4, max_tokens=40), request("b", length=100, max_tokens=2))
     counts = [[len(part.tokens) for part in step.segments] for step in busy.model.steps]
     assert counts[1:13] == [[1, 7]] * 12
+
+
+def test_choices_of_one_prompt_read_it_once(bench: MakeBench) -> None:
+    one = bench()
+    first = sampled("a", 1)
+    others = [replace(sampled("a", seed), id=str(seed), prompt=first.prompt) for seed in (2, 3)]
+    assert one.run(first, *others) == [alone(bench, each) for each in (first, *others)]
+    prompts = [part for step in one.model.steps for part in step.segments if len(part.tokens) > 1]
+    assert [(part.start, len(part.tokens)) for part in prompts] == [(0, 11), (8, 3), (8, 3)]
+
+
+@given(
+    count=st.integers(1, 6),
+    length=st.integers(1, 40),
+    page_count=st.integers(13, 40),
+    step_tokens=st.integers(4, 60),
+    scores=st.booleans(),
+)
+def test_any_number_of_choices_on_any_cache_equals_each_alone(
+    count: int, length: int, page_count: int, step_tokens: int, scores: bool
+) -> None:
+    first = replace(sampled("a", 0), prompt=request(length=length).prompt, logprobs=1)
+    choices = [replace(first, id="0", scores_prompt=scores)]
+    choices += [
+        replace(first, id=str(seed), sampling=replace(first.sampling, seed=seed))
+        for seed in range(1, count)
+    ]
+    one = Bench(PagedModel(page_count), Limits(step_tokens=step_tokens, sequences=4))
+    reference = Bench(PagedModel(400), Limits(sequences=1))
+    try:
+        assert one.run(*choices) == reference.run(*choices)
+    finally:
+        one.engine.close()
+        reference.engine.close()
+
+
+def test_choices_that_wait_for_a_shared_prompt_let_others_pass(bench: MakeBench) -> None:
+    one = bench(step_tokens=8)
+    first = request("a", length=60)
+    one.run(first, replace(first, id="a2"), request("b", length=4, max_tokens=1))
+    sharing = [part.start for step in one.model.steps for part in step.segments if part.logits]
+    assert sharing.index(0) < 4  # b's prompt is read before the second choice begins
+    assert 56 in sharing
+
+
+def test_cancelled_first_choice_leaves_the_prompt_to_the_next(bench: MakeBench) -> None:
+    one = bench()
+    first = request("a", length=30)
+    one.submit(first)
+    second = one.submit(replace(first, id="a2"))
+    one.engine.cancel("a")
+    one.engine.start()
+    assert second.ids() == alone(bench, first)
+
+
+def test_shared_prompt_counts_once_in_the_queue(bench: MakeBench) -> None:
+    one = bench(queued_tokens=100)
+    first = request("a", length=60)
+    one.submit(first)
+    one.submit(replace(first, id="a2"))
+    one.submit(request("c", length=40))
+    with pytest.raises(Busy):
+        one.submit(request("d", length=1))
+
+
+def test_min_tokens_keeps_stop_ids_away(bench: MakeBench) -> None:
+    ids = alone(bench, request())
+    ends = frozenset(ids[:3])
+    longer = alone(bench, request(stop_ids=ends, min_tokens=5))
+    assert len(longer) >= 5
+    assert ends.isdisjoint(longer[:5])
+    assert alone(bench, request(stop_ids=ends)) == ids[:1]
+
+
+def test_min_tokens_passes_stop_strings_over() -> None:
+    asked = request(stop=("b",), min_tokens=3, max_tokens=9)
+    one = Sequence(asked, lambda _: None, TextStream(ByteVocabulary(), asked.stop), 0, [1] * 11)
+    texts = [one.accept(id) for id in b"abbcb"]
+    assert texts == ["a", "b", "b", "c", ""]
+    assert one.finish is Finish.STOP
 
 
 def test_stop_id_ends_the_answer_and_leaves_no_text(bench: MakeBench) -> None:

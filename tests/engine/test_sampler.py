@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.engine.request import Sampling
-from worker.engine.sampler import Pick, candidates, choose, penalise, uniform
+from worker.engine.sampler import Pick, adjust, candidates, choose, penalise, uniform
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -78,6 +78,28 @@ def test_penalties_leave_the_logits_given_as_they_were() -> None:
     logits = random_logits(5)
     penalise(logits, Pick(Sampling(presence_penalty=2), [], [1, 2, 3]))
     assert torch.equal(logits, random_logits(5))
+
+
+def test_bias_is_added_behind_the_penalties_and_bans_are_last() -> None:
+    sampling = Sampling(repetition_penalty=2, bias=((1, 5.0), (2, -100.0), (3, 100.0)))
+    adjusted = adjust(torch.ones(5), Pick(sampling, prompt=[1], generated=[], banned={3}))
+    assert adjusted.tolist() == [1, 5.5, -99, -torch.inf, 1]
+
+
+def test_bias_equals_transformers() -> None:
+    pick = Pick(Sampling(bias=((4, 2.5), (9, -3.0))), prompt=[1], generated=[])
+    processor = generation.SequenceBiasLogitsProcessor({(4,): 2.5, (9,): -3.0})
+    expected = processor(torch.tensor([[1]]), random_logits(3)[None].clone())[0]
+    assert torch.allclose(adjust(random_logits(3), pick), expected)
+
+
+@pytest.mark.parametrize("temperature", [0, 1])
+def test_banned_tokens_are_never_chosen(temperature: float) -> None:
+    picks = [Pick(Sampling(temperature, seed=seed), [], [], {1, 2, 99}) for seed in range(500)]
+    chosen = choose(torch.tensor([[1.0, 9.0, 9.0, 1.0]]).expand(500, 4), picks)
+    assert set(chosen) <= {0, 3}
+    forced = choose(torch.randn(1, SIZE), [Pick(Sampling(bias=((7, 100.0),)), [], [])])
+    assert forced == [7]
 
 
 def test_choices_follow_the_distribution() -> None:

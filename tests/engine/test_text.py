@@ -49,6 +49,12 @@ def test_text_is_not_held_longer_than_needed() -> None:
     assert [stream.push(id) for id in b"aEbENc"] == ["a", "", "Eb", "", "", "ENc"]
 
 
+def test_kept_stop_string_is_the_end_of_the_text() -> None:
+    for stops in (("END",), ("ENDING", "END", "D")):
+        stream = TextStream(ByteVocabulary(), stops, keeps_stop=True)
+        assert "".join(pieces(stream, list(b"aEbENDc"))) == "aEbEND"
+
+
 def test_nothing_follows_a_stop() -> None:
     stream = TextStream(ByteVocabulary(), ("x",))
     assert pieces(stream, list(b"axb")) == ["a", "", "", ""]

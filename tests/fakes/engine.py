@@ -43,7 +43,7 @@ class FakeEngine:
     def load(self) -> Load:
         return self.numbers
 
-    def push(self, *events: Event) -> None:
-        """Let the latest request hear something."""
+    def push(self, *events: Event, place: int = -1) -> None:
+        """Let the latest request hear something, or the one in another place."""
         for event in events:
-            self._listeners[-1](event)
+            self._listeners[place](event)

@@ -53,10 +53,16 @@ def page_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def page_url(api_port: int, page_home: Path) -> Iterator[str]:
+def page_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the page's process writes to its outputs."""
+    return tmp_path_factory.mktemp("log") / "page.log"
+
+
+@pytest.fixture(scope="session")
+def page_url(api_port: int, page_home: Path, page_log: Path) -> Iterator[str]:
     """The page, as its command starts it."""
     port = free_port()
-    process = start_page(port, api_port, page_home)
+    process = start_page(port, api_port, page_home, page_log)
     try:
         yield f"http://127.0.0.1:{port}/"
     finally:
@@ -115,15 +121,18 @@ async def tab(blank: Tab, page_url: str, speech: Any) -> Tab:
     return blank
 
 
-def start_page(port: int, api_port: int, home: Path) -> "subprocess.Popen[bytes]":
+def start_page(port: int, api_port: int, home: Path, log: Path) -> "subprocess.Popen[bytes]":
     """Start `python -m webui` and wait until it is healthy."""
     folders = {"HOME": str(home), "TMPDIR": str(home), "GRADIO_TEMP_DIR": str(home / "gradio")}
     command = (sys.executable, "-m", "webui", "--port", str(port))
-    process = subprocess.Popen(
-        (*command, "--api-url", f"http://127.0.0.1:{api_port}/v1"),
-        cwd=home,
-        env={**os.environ, **folders, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-    )
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            (*command, "--api-url", f"http://127.0.0.1:{api_port}/v1"),
+            cwd=home,
+            env={**os.environ, **folders, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     with httpx.Client(trust_env=False) as client:
         wait_until_healthy(client, f"http://127.0.0.1:{port}/health", process)
     return process

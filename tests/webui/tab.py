@@ -7,14 +7,12 @@ from dataclasses import dataclass, field
 
 from playwright.async_api import Locator, Page, Request, expect
 
+EVENT = "/gradio_api/queue/join"
+EVENTS_STREAM = "/gradio_api/queue/data"  # the browser's, open while events are under way
+PATIENCE_S = 20
+
 NUMBERS = ".note.numbers"
 FAILURE = ".note.failure"
-
-
-BEGUN = """() => new Promise((resolve) => {
-    const look = () => document.querySelector("#input .stop-button") && resolve();
-    new MutationObserver(look).observe(document.body, {childList: true, subtree: true});
-})"""
 
 
 RECORD = """() => {
@@ -49,16 +47,28 @@ class Tab:
     page: Page
     requests: list[str] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
+    _quiet: asyncio.Event = field(default_factory=asyncio.Event)  # no event is under way
 
-    async def open(self, url: str) -> None:
+    async def open(self, url: str, *, models: bool = True) -> None:
+        """Load the page; without `models` do not wait for one to be found."""
         self.page.on("request", self._note_request)
+        self.page.on("requestfinished", self._note_end)
+        self.page.on("requestfailed", self._note_end)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         await self.page.goto(url)
         await expect(self.input).to_be_visible()
-        await expect(self.page.locator("#model input")).not_to_have_value("")
+        if models:
+            await expect(self.page.locator("#model input")).not_to_have_value("")
+        await self.idle()
 
     def _note_request(self, request: Request) -> None:
         self.requests.append(request.url)
+        if EVENT in request.url:
+            self._quiet.clear()
+
+    def _note_end(self, request: Request) -> None:
+        if EVENTS_STREAM in request.url:
+            self._quiet.set()
 
     @property
     def input(self) -> Locator:
@@ -89,7 +99,7 @@ class Tab:
         return self.page.get_by_role("button", name=name, exact=True)
 
     async def send(self, text: str) -> None:
-        """Send, and wait until the page shows that it works on it."""
+        """Send, without waiting for the answer."""
         await self.input.fill(text)
         async with self._begun():
             await self.input.press("Enter")
@@ -101,7 +111,9 @@ class Tab:
         return await self.answer.inner_text()
 
     async def idle(self) -> None:
-        """Until the input takes the next question."""
+        """Until nothing is under way and the input takes the next question."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self._quiet.wait()
         await expect(self.page.locator("#input .submit-button")).to_be_visible()
         await expect(self.page.locator(".note.waiting")).to_have_count(0)
 
@@ -118,6 +130,14 @@ class Tab:
             await self.button("Retry").click()
         await self.idle()
 
+    async def ramble(self) -> None:
+        """Make a model go on and on: it is rewarded for repeating itself."""
+        await self.page.locator("#settings .toggle-button").click()
+        await self.page.get_by_text("More sampling").click()
+        for penalty in ("Presence", "Frequency"):
+            await self.page.get_by_label(f"number input for {penalty} penalty").fill("-2")
+        await self.page.locator("#settings .toggle-button").click()
+
     async def record(self) -> None:
         """From now on keep what the last answer shows, each time it changes; see `seen`."""
         await self.page.evaluate(RECORD)
@@ -128,21 +148,19 @@ class Tab:
     async def send_and_stop(self, text: str) -> None:
         """Send, press stop as soon as there is a first word, and wait for the end."""
         await self.input.fill(text)
+        self._quiet.clear()
         stopping = asyncio.create_task(self.page.evaluate(STOP_AT_FIRST_WORD))
         await asyncio.sleep(0)
         await self.input.press("Enter")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             await stopping
         await self.idle()
 
     @asynccontextmanager
     async def _begun(self) -> AsyncIterator[None]:
-        """Waits for an answer to begin, however short it is."""
-        begun = asyncio.create_task(self.page.evaluate(BEGUN))
-        await asyncio.sleep(0)
-        yield
-        async with asyncio.timeout(20):
-            await begun
+        """Waits until the page has been told, so that `idle` waits for its answer."""
+        async with self.page.expect_request(lambda request: EVENT in request.url):
+            yield
 
     async def watch(self, times: int) -> list[str]:
         """The answer's text, each time it has changed."""

@@ -20,10 +20,12 @@ TALL_PHONE = {"width": 390, "height": 844}
 
 async def test_an_answer_grows_while_it_comes(tab: Tab, speech: Speech) -> None:
     speech(pieces=tuple(f"word{number} " for number in range(30)), pause_s=0.03)
+    await tab.ramble()
     await tab.record()
     await tab.ask(STORY)
     seen = await tab.seen()
-    assert len(seen) >= 3
+    assert len(seen) >= 2
+    assert "tokens/s" not in seen[0]
     assert [len(text) for text in seen] == sorted(len(text) for text in seen)
     assert seen[1].startswith(seen[0])
 
@@ -38,6 +40,7 @@ async def test_each_answer_tells_tokens_and_speed(tab: Tab) -> None:
 
 async def test_stop_ends_the_answer_and_keeps_its_text(tab: Tab, speech: Speech) -> None:
     speech(pieces=("la ",), repeat=True, pause_s=0.01)
+    await tab.ramble()
     await tab.send_and_stop(STORY)
     await expect(tab.numbers).to_contain_text("stopped")
     assert len(await tab.answer.inner_text()) > len(await tab.numbers.inner_text())
@@ -45,6 +48,7 @@ async def test_stop_ends_the_answer_and_keeps_its_text(tab: Tab, speech: Speech)
 
 async def test_after_a_stop_the_next_question_is_answered(tab: Tab, speech: Speech) -> None:
     speech(pieces=("la ",), repeat=True, pause_s=0.01)
+    await tab.ramble()
     await tab.send_and_stop(STORY)
     speech()
     await tab.ask("What is 27 + 48?")
@@ -69,6 +73,7 @@ async def test_an_edited_question_is_answered_anew(tab: Tab) -> None:
 
 async def test_clear_empties_the_chat_even_while_an_answer_comes(tab: Tab, speech: Speech) -> None:
     speech(pieces=("la ",), repeat=True, pause_s=0.01)
+    await tab.ramble()
     await tab.send(STORY)
     await tab.watch(1)
     await tab.button("Clear").click()

@@ -4,6 +4,7 @@ import asyncio
 import threading
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
@@ -129,7 +130,7 @@ async def test_settings_reach_the_server(tab: Tab, fake: FakeOpenAI) -> None:
 
 async def test_refresh_finds_new_models(tab: Tab, fake: FakeOpenAI) -> None:
     fake.models = ("scholar",)
-    await tab.button("↻").click()
+    await tab.button("Refresh models").click()
     await expect(tab.page.locator("#model input")).to_have_value("scholar")
 
 
@@ -138,7 +139,7 @@ async def test_a_page_opened_too_early_answers_as_soon_as_it_can(
 ) -> None:
     fake.models = ()
     tab = Tab(await browser.new_page())
-    await tab.page.goto(page_url)
+    await tab.open(page_url, models=False)
     await expect(tab.page.locator("#line")).to_contain_text("No model can be reached")
     await tab.ask("Hello")
     await expect(tab.failure).to_contain_text("not available")
@@ -158,6 +159,27 @@ async def test_an_image_in_an_answer_calls_no_other_host(tab: Tab, fake: FakeOpe
 async def test_nothing_is_written_to_disk(tab: Tab, page_home: Path) -> None:
     await tab.ask("A secret")
     assert not files_below(page_home)
+
+
+async def test_no_prompt_reaches_the_log(
+    tab: Tab, fake: FakeOpenAI, page_url: str, page_log: Path
+) -> None:
+    fake.script = Script(("a secret answer",), failure=error("x"))
+    await tab.ask("a secret question")
+    async with httpx.AsyncClient(base_url=page_url, trust_env=False) as client:
+        events = (await client.get("config")).json()["dependencies"]
+        for event in events:
+            nonsense = [{"a secret": "a secret"}] * len(event["inputs"])
+            body = {"data": nonsense, "fn_index": event["id"], "session_hash": "nobody"}
+            assert (await client.post("gradio_api/queue/join", json=body)).is_success
+        async with client.stream("GET", "gradio_api/queue/data?session_hash=nobody") as stream:
+            assert "process_completed" in (await stream.aread()).decode()
+    assert "unexpected error" in words_in(page_log)
+    assert "secret" not in words_in(page_log)
+
+
+def words_in(file: Path) -> str:
+    return file.read_text()
 
 
 def files_below(folder: Path) -> list[Path]:

@@ -1,4 +1,4 @@
-"""One generation as an ASGI response: hand it to the engine, send what comes back.
+"""One answer as an ASGI response: hand its sequences to the engine, send what comes back.
 
 We do not use sse-starlette here: it logs chunks at debug level, starts the answer before the first
 token is known, so that errors could not be statuses, and runs four tasks a stream.
@@ -6,7 +6,8 @@ token is known, so that errors could not be statuses, and runs four tasks a stre
 
 import asyncio
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -15,11 +16,11 @@ from cloister import sse
 from cloister.errors import CloisterError
 from cloister.wire.base import Usage
 from worker.api.bridge import Bridge, Inbox
-from worker.api.frames import Frames, reason_of, usage_of
+from worker.api.choice import Choice, Piece
+from worker.api.frames import Frames, usage_of
 from worker.api.metrics import Stopwatch
-from worker.api.parts import Call, Content, Part, Reader
 from worker.engine.grammar import Source
-from worker.engine.request import Engine, Request, Token
+from worker.engine.request import Engine
 
 CANCELLED = "cancelled"
 FAILED = "error"
@@ -28,23 +29,38 @@ STREAM_HEADERS = [(key.encode(), value.encode()) for key, value in sse.HEADERS.i
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request for the engine, and how its answer is read and written.
+    """The choices of an answer, prompt by prompt, and how they are written.
 
-    `source` is the grammar that the answer is held to, until the request has it compiled.
+    Each prompt has `candidates`. With `best`, only so many of them are told, the most probable
+    first; without, all are. `source` is the grammar that the choices will be held to.
     """
 
-    request: Request
-    source: Source | None
-    reader: Reader
+    choices: tuple[Choice, ...]
     frames: Frames
-    drop_first_space: bool
-    """Leave out a space before the first word, as decoders of the SentencePiece kind do."""
+    source: Source | None = None
+    candidates: int = 1
+    best: int | None = None
+
+    @property
+    def prompt_tokens(self) -> list[int]:
+        """By choice, the length of its prompt; 0 where an earlier choice has the same one."""
+        lengths = [len(choice.request.prompt) for choice in self.choices]
+        return [0 if place % self.candidates else count for place, count in enumerate(lengths)]
+
+    def usage(self) -> Usage:
+        """What it cost: each prompt once, and all that was generated."""
+        firsts = self.choices[:: self.candidates]
+        return usage_of(
+            sum(self.prompt_tokens),
+            sum(choice.generated for choice in self.choices),
+            sum(choice.cached for choice in firsts),
+        )
 
 
 class Answer(Response):
-    """Submits when called. The engine forgets the request as soon as its client leaves.
+    """Submits when called. The engine forgets its sequences as soon as its client leaves.
 
-    An error is an HTTP status while nothing has been sent.
+    An error is an HTTP status while nothing has been sent; it ends all choices.
     """
 
     def __init__(
@@ -56,86 +72,100 @@ class Answer(Response):
         self._bridge = bridge
         self._watch = watch
         self._ping_s = ping_s
+        self._running: set[int] = set()
         self._outcome = CANCELLED
-        self._drop_space = job.drop_first_space and job.request.grammar is None
-        self._has_calls = False
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
         inbox = self._bridge.open()
-        self._engine.submit(self.job.request, inbox.hear)
+        self._submit(inbox)
         leaving = asyncio.create_task(_announce_leaving(receive, inbox))
         try:
             await self.deliver(inbox, send)
         finally:
             leaving.cancel()
-            self._watch.end(self._outcome)
-            if self._outcome == CANCELLED:
-                self._engine.cancel(self.job.request.id)
+            self._forget()
+            self._watch.end()
 
     async def deliver(self, inbox: Inbox, send: Send) -> None:
         """Send the whole answer."""
         raise NotImplementedError
 
-    async def take(self, inbox: Inbox) -> list[Token]:
-        """The next tokens; empty if none came for the time of a ping. Raises what `inbox` does."""
+    async def take(self, inbox: Inbox) -> list[Piece]:
+        """The next pieces; empty if none came for the time of a ping. Raises what `inbox` does."""
         try:
-            tokens = await inbox.take(self._ping_s)
+            heard = await inbox.take(self._ping_s)
         except CloisterError:
             self._outcome = FAILED
             raise
-        if tokens:
-            self._watch.tokens(tokens)
-            if finish := tokens[-1].finish:
-                self._outcome = finish.value
-        return tokens
+        pieces: list[Piece] = []
+        for index, token in heard:
+            choice = self.job.choices[index]
+            self._watch.token(index, token)
+            if token.finish is not None:
+                self._running.remove(index)
+                self._watch.finish(token.finish.value)
+            pieces.append(choice.add(index, token))
+        return pieces
 
-    def parts(self, token: Token) -> list[Part]:
-        """What became certain with a token, as the client sees it."""
-        reader = self.job.reader
-        parts = [*reader.push(self._text(token)), *(reader.end() if token.finish else ())]
-        self._has_calls |= any(isinstance(part, Call) for part in parts)
-        return parts
+    def _submit(self, inbox: Inbox) -> None:
+        """All or none."""
+        try:
+            for index, choice in enumerate(self.job.choices):
+                self._engine.submit(choice.request, inbox.listener(index))
+                self._running.add(index)
+        except Exception:
+            self._outcome = FAILED
+            self._forget()
+            raise
 
-    def end(self, last: Token) -> tuple[str, Usage]:
-        """How the answer ended and what it cost; to be asked when its parts are read."""
-        assert last.finish is not None, "the last token says why it is the last"
-        usage = usage_of(len(self.job.request.prompt), last.generated, last.cached)
-        return reason_of(last.finish, has_calls=self._has_calls), usage
-
-    def _text(self, token: Token) -> str:
-        if not self._drop_space or not token.text:
-            return token.text
-        self._drop_space = False
-        return token.text.removeprefix(" ")
+    def _forget(self) -> None:
+        for index in sorted(self._running):
+            self._engine.cancel(self.job.choices[index].request.id)
+            self._watch.finish(self._outcome)
+        self._running.clear()
 
 
 class WholeAnswer(Answer):
     """One JSON body when all is generated."""
 
     async def deliver(self, inbox: Inbox, send: Send) -> None:
-        tokens: list[Token] = []
-        while not tokens or tokens[-1].finish is None:
-            tokens += await self.take(inbox)
-        parts = [part for token in tokens for part in self.parts(token)]
-        body = self.job.frames.whole(parts, *self.end(tokens[-1]))
+        found: list[list[Piece]] = [[] for _ in self.job.choices]
+        while self._running:
+            for piece in await self.take(inbox):
+                found[piece.index].append(piece)
+        told = [_joined(found[place]) for place in self._ranking()]
+        told = [replace(piece, index=index) for index, piece in enumerate(told)]
+        body = self.job.frames.whole(told, self.job.usage())
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length)]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    def _ranking(self) -> Iterator[int]:
+        """The choices that are told, in their order."""
+        count, choices = self.job.candidates, self.job.choices
+        for start in range(0, len(choices), count):
+            places = range(start, start + count)
+            if self.job.best is None:
+                yield from places
+            else:
+                by_mean = sorted(places, key=lambda place: -choices[place].mean_logprob)
+                yield from by_mean[: self.job.best]
 
 
 class StreamedAnswer(Answer):
     """Server-sent events, each part of the answer as one event, those of a burst in one write.
 
     The answer begins with the first token, or with a ping if that takes long; from then on an
-    error is an event, behind which the stream ends.
+    error is an event, behind which the stream ends. First events of choices come in the order of
+    their indexes, since clients append them to a list.
     """
 
     async def deliver(self, inbox: Inbox, send: Send) -> None:
         self._has_begun = False
-        self._has_part = False
+        self._begun = 0
         try:
-            while self._outcome == CANCELLED:
+            while self._running:
                 await self._write(self._frames(await self.take(inbox)), send)
         except CloisterError as error:
             if not self._has_begun:
@@ -143,21 +173,29 @@ class StreamedAnswer(Answer):
             await self._write(sse.frame(json.dumps(error.body()).encode()), send)
         await send({"type": "http.response.body", "body": sse.DONE})
 
-    def _frames(self, tokens: list[Token]) -> bytes:
-        if not tokens:
+    def _frames(self, pieces: list[Piece]) -> bytes:
+        if not pieces:
             return sse.PING
-        frames = [self._frame(part) for token in tokens for part in self.parts(token)]
-        if tokens[-1].finish is not None:
-            if not self._has_part:
-                frames.append(self._frame(Content("")))
-            frames.append(self.job.frames.end(*self.end(tokens[-1])))
+        frames = [frame for piece in pieces for frame in self._told(piece)]
+        if not self._running:
+            frames.append(self.job.frames.usage(self.job.usage()))
         return b"".join(frames)
 
-    def _frame(self, part: Part) -> bytes:
-        if self._has_part:
-            return self.job.frames.part(part)
-        self._has_part = True
-        return self.job.frames.first(part)
+    def _told(self, piece: Piece) -> Iterator[bytes]:
+        """The events of a piece: one a part, and its end.
+
+        Entries come behind a choice's first event: OpenAI's SDK would count those there twice.
+        """
+        if not piece.parts and piece.finish is None:
+            return
+        frames, pieces = self.job.frames, _parted(piece)
+        if piece.index >= self._begun:
+            yield from (frames.first(Piece(index)) for index in range(self._begun, piece.index))
+            yield frames.first(Piece(piece.index) if piece.entries or not pieces else pieces.pop(0))
+            self._begun = piece.index + 1
+        yield from map(frames.part, pieces)
+        if piece.finish is not None:
+            yield frames.end(piece)
 
     async def _write(self, frames: bytes, send: Send) -> None:
         if not self._has_begun:
@@ -165,6 +203,22 @@ class StreamedAnswer(Answer):
             await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
         if frames:
             await send({"type": "http.response.body", "body": frames, "more_body": True})
+
+
+def _joined(pieces: list[Piece]) -> Piece:
+    """All of a choice as one piece."""
+    last = pieces[-1]
+    parts = tuple(part for piece in pieces for part in piece.parts)
+    if last.entries is None:
+        return replace(last, parts=parts)
+    entries = tuple(entry for piece in pieces for entry in piece.entries or ())
+    return replace(last, parts=parts, entries=entries)
+
+
+def _parted(piece: Piece) -> list[Piece]:
+    """A piece for each part, the first with the entries."""
+    firsts = [Piece(piece.index, (part,), piece.entries) for part in piece.parts[:1]]
+    return firsts + [Piece(piece.index, (part,)) for part in piece.parts[1:]]
 
 
 async def _announce_leaving(receive: Receive, inbox: Inbox) -> None:

@@ -16,7 +16,7 @@ from cloister.wire.models import Model, ModelList
 from worker.api import document
 from worker.api.access import Access
 from worker.api.generate import Generator, check_name
-from worker.api.metrics import CONTENT_TYPE, CountRequests, Metrics
+from worker.api.metrics import CONTENT_TYPE, Metrics
 from worker.api.served import Served
 from worker.engine.request import Engine
 
@@ -57,7 +57,7 @@ def create_app(
     )
     app.add_middleware(Access, token=token)
     http.install(app, max_body_bytes=max_body_bytes)
-    app.add_middleware(CountRequests, metrics=metrics)
+    app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, generator, readiness)
     _add_models(app, served)
     _add_operation(app, engine, readiness, metrics)

@@ -6,29 +6,33 @@ got a token in the same step, and nothing else is done in the engine's thread.
 
 import asyncio
 from collections import deque
+from functools import partial
 
 from starlette.requests import ClientDisconnect
 
 from cloister.errors import CloisterError
-from worker.engine.request import Event, Token
+from worker.engine.request import Event, Listener, Token
+
+Heard = tuple[int, Token]
+"""A token, with the index of its sequence within the answer."""
 
 
 class Bridge:
     """Carries events of all requests into one event loop."""
 
     def __init__(self) -> None:
-        self._crossing: deque[tuple[Inbox, Event]] = deque()
+        self._crossing: deque[tuple[Inbox, int, Event]] = deque()
         self._is_called = False
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def open(self) -> "Inbox":
-        """An inbox for one request; to be called in the loop."""
+        """An inbox for one answer; to be called in the loop."""
         self._loop = asyncio.get_running_loop()
         return Inbox(self, self._loop)
 
-    def send(self, inbox: "Inbox", event: Event) -> None:
+    def send(self, inbox: "Inbox", index: int, event: Event) -> None:
         """Called in the engine's thread. Once the loop is closed, nobody waits for events."""
-        self._crossing.append((inbox, event))
+        self._crossing.append((inbox, index, event))
         if self._is_called:
             return  # the flag falls before the queue is read, so this event will be seen
         self._is_called = True
@@ -41,26 +45,26 @@ class Bridge:
     def _deliver(self) -> None:
         self._is_called = False
         while self._crossing:
-            inbox, event = self._crossing.popleft()
-            inbox.put(event)
+            inbox, index, event = self._crossing.popleft()
+            inbox.put(index, event)
 
 
 class Inbox:
-    """One request's events, and the news that its client left. Lives in the loop."""
+    """The events of an answer's sequences, and the news that its client left. Lives in the loop."""
 
     def __init__(self, bridge: Bridge, loop: asyncio.AbstractEventLoop) -> None:
         self._bridge = bridge
         self._loop = loop
-        self._events: deque[Event] = deque()
+        self._events: deque[tuple[int, Event]] = deque()
         self._has_left = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def hear(self, event: Event) -> None:
-        """The engine's listener."""
-        self._bridge.send(self, event)
+    def listener(self, index: int) -> Listener:
+        """The engine's listener for one sequence, known by its index."""
+        return partial(self._bridge.send, self, index)
 
-    def put(self, event: Event) -> None:
-        self._events.append(event)
+    def put(self, index: int, event: Event) -> None:
+        self._events.append((index, event))
         self._wake()
 
     def leave(self) -> None:
@@ -68,7 +72,7 @@ class Inbox:
         self._has_left = True
         self._wake()
 
-    async def take(self, timeout_s: float) -> list[Token]:
+    async def take(self, timeout_s: float) -> list[Heard]:
         """All tokens that are here, waiting for the first one; empty after `timeout_s`.
 
         Raises the engine's error, behind the tokens before it, and `ClientDisconnect`.
@@ -77,16 +81,16 @@ class Inbox:
             await self._wait(timeout_s)
         if self._has_left:
             raise ClientDisconnect
-        tokens: list[Token] = []
+        heard: list[Heard] = []
         while self._events:
-            event = self._events[0]
+            index, event = self._events[0]
             if isinstance(event, CloisterError):
-                if tokens:
+                if heard:
                     break
                 raise event
-            tokens.append(event)
+            heard.append((index, event))
             self._events.popleft()
-        return tokens
+        return heard
 
     async def _wait(self, timeout_s: float) -> None:
         self._waiter = self._loop.create_future()

@@ -24,10 +24,10 @@ Shield = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a chat request comes to: a prompt, how its answer is read, and what it is held to."""
+    """What a chat request comes to: a prompt, how choices are read, and what they are held to."""
 
     prompt: tuple[int, ...]
-    reader: Reader
+    reader: Callable[[], Reader]
     source: Source | None
 
 
@@ -46,7 +46,11 @@ def converse(wire: ChatRequest, served: Served) -> Conversation:
     if is_open and tooling.source is not None:
         text, is_open = f"{text.rstrip()}\n\n{CLOSE}\n\n", False
     prompt = tuple(served.tokenizer.encode(text, add_special_tokens=False))
-    reader = ThinkingReader(tooling.reader, thinking=is_open) if thinks else tooling.reader
+
+    def reader() -> Reader:
+        inner = tooling.reader()
+        return ThinkingReader(inner, thinking=is_open) if thinks else inner
+
     return Conversation(prompt, reader, tooling.source)
 
 

@@ -9,13 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cloister.wire.base import PromptTokensDetails, Usage
-from cloister.wire.chat import ChatAnswer, ChatChoice, ChatMessage, MadeCall, MadeFunction
-from cloister.wire.completion import CompletionAnswer, CompletionChoice
-from worker.api.parts import Arguments, Call, Content, Part, Reasoning
-from worker.engine.request import Finish
+from pydantic import BaseModel
 
-CALLED = "tool_calls"
+from cloister.wire.base import PromptTokensDetails, Usage
+from cloister.wire.chat import (
+    ChatAnswer,
+    ChatChoice,
+    ChatFinishReason,
+    ChatMessage,
+    MadeCall,
+    MadeFunction,
+)
+from cloister.wire.completion import CompletionAnswer, CompletionChoice
+from worker.api.choice import Piece
+from worker.api.logprobs import chat_logprobs, completion_logprobs
+from worker.api.padding import padding
+from worker.api.parts import Arguments, Call, Content, Part, Reasoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,25 +37,31 @@ class Head:
     system_fingerprint: str
 
 
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a stream's events carry besides, if asked for."""
+
+    usage: bool = False
+    obfuscation: bool = False
+
+
 class Frames(Protocol):
     """How one kind of answer is written."""
 
-    def first(self, part: Part) -> bytes:
-        """The first event of an answer."""
+    def first(self, piece: Piece) -> bytes:
+        """The first event of a choice, with one part or none."""
 
-    def part(self, part: Part) -> bytes:
-        """A further event."""
+    def part(self, piece: Piece) -> bytes:
+        """A further event, with one part."""
 
-    def end(self, reason: str, usage: Usage) -> bytes:
-        """The events behind the parts, up to where `[DONE]` follows."""
+    def end(self, piece: Piece) -> bytes:
+        """The event behind a choice's parts, with the entries of a piece that has no part."""
 
-    def whole(self, parts: Sequence[Part], reason: str, usage: Usage) -> bytes:
-        """The body of an answer that is not streamed."""
+    def usage(self, usage: Usage) -> bytes:
+        """The last event, if asked for; `[DONE]` follows."""
 
-
-def reason_of(finish: Finish, *, has_calls: bool) -> str:
-    """OpenAI's `finish_reason`."""
-    return CALLED if has_calls and finish is Finish.STOP else finish.value
+    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
+        """The body of an answer that is not streamed; one piece a choice."""
 
 
 def usage_of(prompt: int, generated: int, cached: int) -> Usage:
@@ -62,63 +77,61 @@ def usage_of(prompt: int, generated: int, cached: int) -> Usage:
 class ChatFrames:
     """The role comes once, with the first text; the finish event's delta is empty."""
 
-    def __init__(self, head: Head, *, include_usage: bool) -> None:
+    def __init__(self, head: Head, extras: Extras) -> None:
         self._head = head
-        self._events = _Events(head, "chat.completion.chunk", include_usage)
+        self._events = _Events(head, "chat.completion.chunk", extras)
+        self.usage = self._events.usage
 
-    def first(self, part: Part) -> bytes:
-        return self._events.choice('"delta":{"role":"assistant",' + _delta(part) + "}")
+    def first(self, piece: Piece) -> bytes:
+        delta = '"delta":{"role":"assistant",' + _delta(piece) + "}"
+        return self._events.choice(piece.index, delta, _told(piece))
 
-    def part(self, part: Part) -> bytes:
-        return self._events.choice('"delta":{' + _delta(part) + "}")
+    def part(self, piece: Piece) -> bytes:
+        return self._events.choice(piece.index, '"delta":{' + _delta(piece) + "}", _told(piece))
 
-    def end(self, reason: str, usage: Usage) -> bytes:
-        return self._events.choice('"delta":{}', reason) + self._events.usage(usage)
+    def end(self, piece: Piece) -> bytes:
+        told = None if piece.parts else _told(piece)
+        return self._events.choice(piece.index, '"delta":{}', told, piece.finish)
 
-    def whole(self, parts: Sequence[Part], reason: str, usage: Usage) -> bytes:
-        choice = ChatChoice.model_validate(
-            {"index": 0, "message": _message(parts), "finish_reason": reason}
-        )
+    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
         answer = ChatAnswer(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
             system_fingerprint=self._head.system_fingerprint,
-            choices=[choice],
+            choices=list(map(_chat_choice, pieces)),
             usage=usage,
         )
-        absent = {name for name in OPTIONAL if getattr(choice.message, name) is None}
-        left_out = {"choices": {"__all__": {"message": absent}}}
-        return answer.model_dump_json(exclude=left_out).encode()
+        left_out = {place: {"message": _absent(one)} for place, one in enumerate(answer.choices)}
+        return answer.model_dump_json(exclude={"choices": left_out}).encode()
 
 
 class CompletionFrames:
     """Each event has some text; the finish event's is empty."""
 
-    def __init__(self, head: Head, *, include_usage: bool) -> None:
+    def __init__(self, head: Head, extras: Extras) -> None:
         self._head = head
-        self._events = _Events(head, "text_completion", include_usage)
+        self._events = _Events(head, "text_completion", extras)
+        self.usage = self._events.usage
 
-    def first(self, part: Part) -> bytes:
-        return self.part(part) if _text(part) else b""
+    def first(self, piece: Piece) -> bytes:
+        return self.part(piece)
 
-    def part(self, part: Part) -> bytes:
-        return self._events.choice('"text":' + json.dumps(_text(part)))
+    def part(self, piece: Piece) -> bytes:
+        told = completion_logprobs(piece.entries or None)
+        return self._events.choice(piece.index, '"text":' + json.dumps(_text(piece)), told)
 
-    def end(self, reason: str, usage: Usage) -> bytes:
-        return self._events.choice('"text":""', reason) + self._events.usage(usage)
+    def end(self, piece: Piece) -> bytes:
+        told = None if piece.parts else completion_logprobs(piece.entries or None)
+        return self._events.choice(piece.index, '"text":""', told, piece.finish)
 
-    def whole(self, parts: Sequence[Part], reason: str, usage: Usage) -> bytes:
-        text = "".join(map(_text, parts))
-        choice = CompletionChoice.model_validate(
-            {"index": 0, "text": text, "finish_reason": reason}
-        )
+    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
         answer = CompletionAnswer(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
             system_fingerprint=self._head.system_fingerprint,
-            choices=[choice],
+            choices=list(map(_completion_choice, pieces)),
             usage=usage,
         )
         return answer.model_dump_json().encode()
@@ -128,14 +141,22 @@ OPTIONAL = ("reasoning_content", "tool_calls")
 """Members of a message that are left out where there is nothing to say."""
 
 
-def _text(part: Part) -> str:
-    assert isinstance(part, Content), "a completion has nothing else"
-    return part.text
+def _absent(choice: ChatChoice) -> set[str]:
+    return {name for name in OPTIONAL if getattr(choice.message, name) is None}
 
 
-def _delta(part: Part) -> str:
-    """The members that a part adds to a message."""
-    match part:
+def _told(piece: Piece) -> BaseModel | None:
+    return chat_logprobs(piece.entries or None)
+
+
+def _text(piece: Piece) -> str:
+    """All content."""
+    return "".join(part.text for part in piece.parts if isinstance(part, Content))
+
+
+def _delta(piece: Piece) -> str:
+    """The members that a piece of one part or none adds to a message."""
+    match piece.parts[0] if piece.parts else Content(""):
         case Content(text):
             return '"content":' + json.dumps(text)
         case Reasoning(text):
@@ -148,11 +169,21 @@ def _delta(part: Part) -> str:
     return f'"tool_calls":[{{{call}}}]'
 
 
-def _message(parts: Sequence[Part]) -> ChatMessage:
-    """All parts of an answer as one message; its content is null beside calls alone."""
-    content = "".join(part.text for part in parts if isinstance(part, Content))
-    thought = "".join(part.text for part in parts if isinstance(part, Reasoning))
-    calls = [_made(part, parts) for part in parts if isinstance(part, Call)]
+def _chat_choice(piece: Piece) -> ChatChoice:
+    assert piece.finish is not None, "a whole answer has an end"
+    return ChatChoice(
+        index=piece.index,
+        message=_message(piece),
+        logprobs=chat_logprobs(piece.entries),
+        finish_reason=piece.finish,
+    )
+
+
+def _message(piece: Piece) -> ChatMessage:
+    """All parts as one message; its content is null beside calls alone."""
+    content = _text(piece)
+    thought = "".join(part.text for part in piece.parts if isinstance(part, Reasoning))
+    calls = [_made(part, piece.parts) for part in piece.parts if isinstance(part, Call)]
     return ChatMessage(
         content=content if content or not calls else None,
         reasoning_content=thought or None,
@@ -166,10 +197,21 @@ def _made(call: Call, parts: Sequence[Part]) -> MadeCall:
     return MadeCall(id=call.id, function=MadeFunction(name=call.name, arguments=arguments))
 
 
+def _completion_choice(piece: Piece) -> CompletionChoice:
+    assert piece.finish is not None, "a whole answer has an end"
+    assert piece.finish != "tool_calls", "only chats have calls"
+    return CompletionChoice(
+        index=piece.index,
+        text=_text(piece),
+        logprobs=completion_logprobs(piece.entries),
+        finish_reason=piece.finish,
+    )
+
+
 class _Events:
     """The parts around what differs between a stream's events."""
 
-    def __init__(self, head: Head, kind: str, include_usage: bool) -> None:
+    def __init__(self, head: Head, kind: str, extras: Extras) -> None:
         common = {
             "id": head.id,
             "object": kind,
@@ -177,16 +219,28 @@ class _Events:
             "model": head.model,
             "system_fingerprint": head.system_fingerprint,
         }
-        self._include_usage = include_usage
+        self._extras = extras
         self._before = "data: " + json.dumps(common, separators=(",", ":"))[:-1] + ',"choices":['
-        self._after = ',"usage":null}\n\n' if include_usage else "}\n\n"
+        self._after = ',"usage":null}\n\n' if extras.usage else "}\n\n"
 
-    def choice(self, part: str, reason: str | None = None) -> bytes:
-        ends = f',"logprobs":null,"finish_reason":{json.dumps(reason)}}}]'
-        return (self._before + '{"index":0,' + part + ends + self._after).encode("ascii")
+    def choice(
+        self,
+        index: int,
+        part: str,
+        logprobs: BaseModel | None,
+        finish: ChatFinishReason | None = None,
+    ) -> bytes:
+        told = "null" if logprobs is None else json.dumps(logprobs.model_dump())
+        reason = "null" if finish is None else f'"{finish}"'
+        choice = f'{{"index":{index},{part},"logprobs":{told},"finish_reason":{reason}}}'
+        return (self._before + choice + "]" + self._padding(choice) + self._after).encode("ascii")
 
     def usage(self, usage: Usage) -> bytes:
-        """The last event, if asked for; it has no choice."""
-        if not self._include_usage:
+        if not self._extras.usage:
             return b""
         return f'{self._before}],"usage":{usage.model_dump_json()}}}\n\n'.encode("ascii")
+
+    def _padding(self, choice: str) -> str:
+        if not self._extras.obfuscation:
+            return ""
+        return f',"obfuscation":"{padding(len(choice))}"'

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -15,17 +14,17 @@ from starlette.requests import Request as HttpRequest
 
 from cloister import http
 from cloister.errors import Busy, NotFound
-from cloister.wire.base import Generation
+from cloister.wire.base import Generation, StreamOptions
 from cloister.wire.parse import parse_chat, parse_completion
 from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
 from worker.api.conversation import converse
-from worker.api.frames import ChatFrames, CompletionFrames, Head
+from worker.api.fan_out import chat_choices, completion_choices
+from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
 from worker.api.metrics import Metrics, Stopwatch
-from worker.api.parts import PlainReader
 from worker.api.served import Served
-from worker.api.structure import structure_of
-from worker.api.to_request import chat_to_request, completion_to_request
+from worker.api.structure import check_may_end, structure_of
+from worker.api.to_request import chat_to_request, completion_to_requests
 from worker.engine.request import Engine
 
 SMALL_BODY_BYTES = 32 * 1024  # tokenised at once; larger ones would hold other streams up
@@ -68,8 +67,8 @@ class Generator:
         began = time.perf_counter()
         body = await http.read_body(request.receive)
         wire, job = await self._off_loop(body, partial(make, body, request.state.tenant))
-        job = await self._held(job)
-        watch = Stopwatch(self._metrics, began, len(job.request.prompt))
+        await self._hold(job)
+        watch = Stopwatch(self._metrics, began, job.prompt_tokens)
         kind = StreamedAnswer if wire.stream else WholeAnswer
         return kind(job, self._engine, self._bridge, watch, self._ping_s)
 
@@ -77,26 +76,30 @@ class Generator:
         wire = parse_chat(body)
         check_name(self._served, wire.model)
         talk = converse(wire, self._served)
+        check_may_end(wire, talk.source)
         request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant, talk.prompt)
-        frames = ChatFrames(self._head(request.id, wire), include_usage=_wants_usage(wire))
-        strips_space = self._served.tokenizer.strips_space
-        return wire, Job(request, talk.source, talk.reader, frames, strips_space)
+        choices = chat_choices(wire, request, talk, self._served.tokenizer)
+        frames = ChatFrames(self._head(request.id, wire), _extras(wire))
+        return wire, Job(choices, frames, talk.source, candidates=len(choices))
 
     def completion(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_completion(body)
         check_name(self._served, wire.model)
-        request = completion_to_request(wire, self._served, _new_id("cmpl"), tenant)
-        frames = CompletionFrames(self._head(request.id, wire), include_usage=_wants_usage(wire))
         source = structure_of(wire)
-        return wire, Job(request, source, PlainReader(), frames, drop_first_space=False)
+        check_may_end(wire, source)
+        requests = completion_to_requests(wire, self._served, _new_id("cmpl"), tenant)
+        choices = completion_choices(wire, requests, self._served.tokenizer)
+        frames = CompletionFrames(self._head(requests[0].id, wire), _extras(wire))
+        best = (wire.n or 1) if wire.is_ranked else None
+        return wire, Job(choices, frames, source, candidates=wire.candidates, best=best)
 
     def _head(self, id: str, wire: Generation) -> Head:
         return Head(id, int(time.time()), wire.model, self._served.fingerprint)
 
-    async def _held(self, job: Job) -> Job:
-        """The job with its grammar, which is compiled in a thread. Raises `BadRequest`."""
+    async def _hold(self, job: Job) -> None:
+        """Hold the choices to the grammar, compiled in a thread. Raises `BadRequest`."""
         if job.source is None:
-            return job
+            return
         if self._compiling >= GRAMMARS:
             raise Busy(f"{GRAMMARS} grammars wait to be compiled already", retry_after_s=1)
         self._compiling += 1
@@ -105,7 +108,8 @@ class Generator:
             grammar = await loop.run_in_executor(self._compiler, compile, job.source)
         finally:
             self._compiling -= 1
-        return replace(job, request=replace(job.request, grammar=grammar))
+        for choice in job.choices:
+            choice.hold(grammar)
 
     async def _off_loop(self, body: bytes, work: Callable[[], Made]) -> Made:
         """Do it here if the body is small, else in a thread: long texts take seconds."""
@@ -134,5 +138,6 @@ def _new_id(kind: str) -> str:
     return f"{kind}-{uuid.uuid4().hex}"
 
 
-def _wants_usage(wire: Generation) -> bool:
-    return wire.stream_options is not None and bool(wire.stream_options.include_usage)
+def _extras(wire: Generation) -> Extras:
+    options = wire.stream_options or StreamOptions()
+    return Extras(bool(options.include_usage), bool(options.include_obfuscation))

@@ -1,18 +1,16 @@
 """Numbers for Prometheus, in a registry of its own. No label names a request, a tenant or a key."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready", "/metrics")
-LEFT = "left"  # stands for a status where the client went before there was one
 
 SHORT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -24,7 +22,9 @@ class Metrics:
     def __init__(self, engine: Engine) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_LoadCollector(engine))
-        self.requests = self._counter("requests", "Requests by route and status", "route", "status")
+        self._requests = self._counter(
+            "requests", "Requests by route and status", "route", "status"
+        )
         self.prompt_tokens = self._counter("prompt_tokens", "Prompt tokens, cached ones too")
         self.cached_tokens = self._counter("cached_tokens", "Prompt tokens found in the cache")
         self.generated_tokens = self._counter("generated_tokens", "Generated tokens")
@@ -32,6 +32,10 @@ class Metrics:
         self.first_token = self._histogram("time_to_first_token", "To the first token", LONG_S)
         self.inter_token = self._histogram("inter_token", "Between tokens", SHORT_S)
         self.duration = self._histogram("request", "Of a whole generation", LONG_S)
+
+    def count(self, path: str, status: str) -> None:
+        """A request has been answered."""
+        self._requests.labels(_route(path), status).inc()
 
     def text(self) -> bytes:
         """The exposition format."""
@@ -46,57 +50,37 @@ class Metrics:
 
 
 class Stopwatch:
-    """Times and counts one generation. `began` is when its request came in."""
+    """Times and counts one answer. `began` is when its request came in.
 
-    def __init__(self, metrics: Metrics, began: float, prompt_tokens: int) -> None:
+    `prompt_tokens` tells the length of a sequence's prompt; 0 where another one has counted it.
+    """
+
+    def __init__(self, metrics: Metrics, began: float, prompt_tokens: Sequence[int]) -> None:
         self._metrics = metrics
         self._began = began
-        self._last = 0.0
+        self._last: dict[int, float] = {}
         self._prompt_tokens = prompt_tokens
 
-    def tokens(self, tokens: list[Token]) -> None:
-        """Some tokens came, at once."""
+    def token(self, index: int, token: Token) -> None:
+        """Sequence `index` got a token."""
         now = time.perf_counter()
-        for token in tokens:
-            if self._last:
-                self._metrics.inter_token.observe(now - self._last)
-            else:
-                self._first(token, now)
-            self._last = now
-        self._metrics.generated_tokens.inc(len(tokens))
+        if not self._last:
+            self._metrics.first_token.observe(now - self._began)
+        if index in self._last:
+            self._metrics.inter_token.observe(now - self._last[index])
+        elif count := self._prompt_tokens[index]:
+            self._metrics.prompt_tokens.inc(count)
+            self._metrics.cached_tokens.inc(token.cached)
+        self._last[index] = now
+        self._metrics.generated_tokens.inc()
 
-    def end(self, reason: str) -> None:
+    def finish(self, reason: str) -> None:
+        """A sequence ended."""
         self._metrics.finished.labels(reason).inc()
+
+    def end(self) -> None:
+        """All of them have."""
         self._metrics.duration.observe(time.perf_counter() - self._began)
-
-    def _first(self, token: Token, now: float) -> None:
-        self._metrics.first_token.observe(now - self._began)
-        self._metrics.prompt_tokens.inc(self._prompt_tokens)
-        self._metrics.cached_tokens.inc(token.cached)
-
-
-class CountRequests:
-    """Counts each request once, by its status."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self.app = app
-        self.metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        status = LEFT
-
-        async def watched(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = str(message["status"])
-            await send(message)
-
-        try:
-            return await self.app(scope, receive, watched)
-        finally:
-            self.metrics.requests.labels(_route(scope["path"]), status).inc()
 
 
 class _LoadCollector(Collector):

@@ -33,6 +33,13 @@ def structure_of(wire: Generation) -> Source | None:
     return _structure(wire.structured_outputs)
 
 
+def check_may_end(wire: Generation, source: Source | None) -> None:
+    """An answer has to end where its grammar does. Raises `BadRequest`."""
+    for name in ("min_tokens", "ignore_eos"):
+        if source is not None and getattr(wire, name):
+            raise BadRequest(f"{name}: not together with an answer of a set form", param=name)
+
+
 def json_rule(schema: Any) -> str:
     """The right side of a Lark rule: a JSON value that is valid under a checked schema."""
     closed = {} if schema is True else {"enum": []} if schema is False else schema

@@ -1,7 +1,9 @@
 """Wire to engine: limits and sampling of a request whose prompt is known."""
 
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from cloister.errors import BadRequest, ContextExceeded
 from cloister.wire.base import Generation
@@ -11,6 +13,8 @@ from worker.api.served import Served
 from worker.engine.request import Request, Sampling
 
 COMPLETION_TOKENS = 16  # OpenAI's default for completions; a chat may fill the context
+TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
+SALT_BORDER = "\n"  # between a tenant, which never holds it, and the tenant's own salt
 
 
 def random_seed() -> int:
@@ -30,24 +34,44 @@ def chat_to_request(
     asked = _asked_tokens(wire)
     room = _room(len(prompt), served, param="messages")
     limit = room if asked is None else _fitting(asked, room, len(prompt), served)
-    return _request(wire, served, id, tenant, prompt, limit, seed)
+    logprobs = (wire.top_logprobs or 0) if wire.logprobs else None
+    return _request(wire, served, id, tenant, prompt, limit, logprobs, seed)
 
 
-def completion_to_request(
+def completion_to_requests(
     wire: CompletionRequest,
     served: Served,
     id: str,
     tenant: str,
     seed: Callable[[], int] = random_seed,
+) -> list[Request]:
+    """One for each prompt. A limit of no tokens becomes one token, which nobody is told.
+
+    Raises `BadRequest` or `ContextExceeded`.
+    """
+    ids = (id if place == 0 else f"{id}.{place}" for place in range(len(wire.prompts)))
+    pairs = zip(ids, wire.prompts, strict=True)
+    return [_completion_request(wire, prompt, served, id, tenant, seed) for id, prompt in pairs]
+
+
+def _completion_request(
+    wire: CompletionRequest,
+    text: str | list[int],
+    served: Served,
+    id: str,
+    tenant: str,
+    seed: Callable[[], int],
 ) -> Request:
-    """Raises `BadRequest` or `ContextExceeded`."""
-    prompt = _completion_prompt(wire, served)
+    prompt = _completion_prompt(text, served)
     room = _room(len(prompt), served, param="prompt")
     if wire.max_tokens is None:
         limit = min(COMPLETION_TOKENS, room)
     else:
-        limit = _fitting(("max_tokens", wire.max_tokens), room, len(prompt), served)
-    return _request(wire, served, id, tenant, tuple(prompt), limit, seed)
+        limit = max(1, _fitting(("max_tokens", wire.max_tokens), room, len(prompt), served))
+    logprobs = 0 if wire.logprobs is None and wire.is_ranked else wire.logprobs
+    request = _request(wire, served, id, tenant, tuple(prompt), limit, logprobs, seed)
+    scores_prompt = bool(wire.echo) and wire.logprobs is not None
+    return replace(request, scores_prompt=scores_prompt)
 
 
 def _request(
@@ -57,33 +81,37 @@ def _request(
     tenant: str,
     prompt: tuple[int, ...],
     max_tokens: int,
+    logprobs: int | None,
     seed: Callable[[], int],
 ) -> Request:
-    stop_ids = tuple(wire.stop_token_ids or ())
+    stop_ids = frozenset(wire.stop_token_ids or ())
     _check_ids(stop_ids, served, "stop_token_ids")
     return Request(
         id=id,
         prompt=prompt,
         max_tokens=max_tokens,
-        sampling=_sampling(wire, served.defaults, seed),
+        sampling=_sampling(wire, served, seed),
         stop=_stop(wire.stop),
-        stop_ids=served.tokenizer.end_ids.union(stop_ids),
-        salt=tenant,
+        keeps_stop=bool(wire.include_stop_str_in_output),
+        stop_ids=stop_ids if wire.ignore_eos else served.tokenizer.end_ids | stop_ids,
+        min_tokens=_min_tokens(wire, max_tokens),
+        logprobs=logprobs,
+        salt=tenant if wire.cache_salt is None else tenant + SALT_BORDER + wire.cache_salt,
     )
 
 
-def _completion_prompt(wire: CompletionRequest, served: Served) -> list[int]:
-    if isinstance(wire.prompt, list):
-        _check_ids(wire.prompt, served, "prompt")
-        return wire.prompt
-    ids = served.tokenizer.encode(wire.prompt, add_special_tokens=True)
+def _completion_prompt(prompt: str | list[int], served: Served) -> list[int]:
+    if isinstance(prompt, list):
+        _check_ids(prompt, served, "prompt")
+        return prompt
+    ids = served.tokenizer.encode(prompt, add_special_tokens=True)
     if not ids:
         raise BadRequest("prompt: must not be empty", param="prompt")
     bos = served.tokenizer.bos_id
     return ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids
 
 
-def _check_ids(ids: tuple[int, ...] | list[int], served: Served, param: str) -> None:
+def _check_ids(ids: Collection[int], served: Served, param: str) -> None:
     largest = max(ids, default=0)
     if largest >= served.vocabulary_size:
         limit = served.vocabulary_size - 1
@@ -132,8 +160,31 @@ def _stop(stop: str | list[str] | None) -> tuple[str, ...]:
     return (stop,) if isinstance(stop, str) else tuple(stop)
 
 
-def _sampling(wire: Generation, defaults: Sampling, seed: Callable[[], int]) -> Sampling:
+def _min_tokens(wire: Generation, max_tokens: int) -> int:
+    count = wire.min_tokens or 0
+    if count > max_tokens:
+        raise BadRequest(
+            f"min_tokens = {count}: at most {max_tokens} tokens can be generated",
+            param="min_tokens",
+        )
+    return count
+
+
+def _bias(wire: Generation, served: Served) -> tuple[tuple[int, float], ...]:
+    bias = wire.logit_bias or {}
+    for name in bias:
+        if not TOKEN_ID.fullmatch(name):
+            raise BadRequest(
+                "logit_bias: names must be token ids, written as plain numbers", param="logit_bias"
+            )
+    ids = tuple(map(int, bias))
+    _check_ids(ids, served, "logit_bias")
+    return tuple(zip(ids, bias.values(), strict=True))
+
+
+def _sampling(wire: Generation, served: Served, seed: Callable[[], int]) -> Sampling:
     """The request's values, else the model's, else neutral ones."""
+    defaults = served.defaults
     top_k = defaults.top_k if wire.top_k is None else wire.top_k
     return Sampling(
         temperature=_either(wire.temperature, defaults.temperature),
@@ -143,6 +194,7 @@ def _sampling(wire: Generation, defaults: Sampling, seed: Callable[[], int]) -> 
         repetition_penalty=_either(wire.repetition_penalty, defaults.repetition_penalty),
         presence_penalty=_either(wire.presence_penalty, 0.0),
         frequency_penalty=_either(wire.frequency_penalty, 0.0),
+        bias=_bias(wire, served),
         seed=seed() if wire.seed is None else wire.seed,
     )
 

@@ -28,6 +28,9 @@ MARKERS = (
 )
 """Control tokens that stay visible in decoded text, since they say what the text around them is."""
 
+BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
+"""A byte that is no character of the vocabulary, as SentencePiece writes it."""
+
 
 class Tokenizer:
     """The tokenizer of one model. Safe to use from several threads.
@@ -58,6 +61,8 @@ class Tokenizer:
         }
         self._hidden = _hidden_ids(encoder)
         self._start = _start(encoder)
+        self._added_ids = frozenset(self._added.values())
+        self._symbols = _byte_symbols() if _is_byte_level(encoder) else {}
         self.strips_space = bool(self._start)
         """Does a whole text lose its first space when decoded, as with Llama 2?"""
 
@@ -109,6 +114,27 @@ class Tokenizer:
             return str(self._encoder.decode(shown, skip_special_tokens=False))
         text = self._encoder.decode([self._start[0], *shown], skip_special_tokens=False)
         return str(text)[self._start[1] :]
+
+    def bytes_of(self, id: int) -> bytes:
+        """The token's own part of the UTF-8 of a text that it stands in; b"" for a control token.
+
+        An id behind the vocabulary, as padded embeddings have, is of no text either.
+        """
+        if id in self._added_ids:
+            return self.decode([id]).encode()
+        name = self._encoder.id_to_token(id)
+        if name is None:
+            return b""
+        if self._symbols:
+            known = all(symbol in self._symbols for symbol in name)
+            return bytes(self._symbols[symbol] for symbol in name) if known else name.encode()
+        if byte := BYTE_NAME.fullmatch(name):
+            return bytes([int(byte[1], 16)])
+        return self.decode([id]).encode()
+
+    def name_of(self, id: int) -> str:
+        """What the vocabulary calls the token, which for a control token is its spelling."""
+        return self._encoder.id_to_token(id) or ""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -168,6 +194,19 @@ def _as_list(value: Any) -> list[Any]:
 def _hidden_ids(encoder: Encoder) -> frozenset[int]:
     added = encoder.get_added_tokens_decoder().items()
     return frozenset(id for id, token in added if token.special and token.content not in MARKERS)
+
+
+def _is_byte_level(encoder: Encoder) -> bool:
+    """Does the vocabulary write each byte as one symbol, as GPT-2's does?"""
+    return encoder.decoder is not None and b'"ByteLevel"' in encoder.decoder.__getstate__()
+
+
+def _byte_symbols() -> dict[str, int]:
+    """GPT-2's alphabet: printable Latin-1 stands for itself, the other bytes follow from U+0100."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    others = (byte for byte in range(256) if byte not in printable)
+    symbols = {chr(byte): byte for byte in printable}
+    return symbols | {chr(0x100 + place): byte for place, byte in enumerate(others)}
 
 
 def _control_pattern(encoder: Encoder, template: str) -> re.Pattern[str]:

@@ -5,8 +5,9 @@ read leniently.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cloister.errors import BadRequest
@@ -24,10 +25,10 @@ MANY = 128  # calls in one answer at most
 
 @dataclass(frozen=True, slots=True)
 class Tooling:
-    """`given` is for the template, `reader` for the answer, `source` holds the answer to calls."""
+    """`given` is for the template; `reader` is made for each choice, `source` holds it to calls."""
 
     given: Sequence[dict[str, Any]]
-    reader: Reader
+    reader: Callable[[], Reader]
     source: Source | None
 
 
@@ -36,7 +37,7 @@ def tooling_of(wire: ChatRequest, format: ToolFormat | None, tokenizer: Tokenize
     tools, choice = wire.tools or [], wire.tool_choice
     _check_choice(choice, [tool.function.name for tool in tools])
     if not tools or choice == "none":
-        return Tooling((), PlainReader(), None)
+        return Tooling((), PlainReader, None)
     if format is None:
         message = "tools: this model's chat template cannot call tools"
         raise BadRequest(message, param="tools", code="unsupported_parameter")
@@ -45,9 +46,8 @@ def tooling_of(wire: ChatRequest, format: ToolFormat | None, tokenizer: Tokenize
     limit = 1 if wire.parallel_tool_calls is False else MANY
     names = frozenset(tool.function.name for tool in tools)
     given = [tool.model_dump(exclude_none=True) for tool in tools]
-    return Tooling(
-        given, format.reader(names, limit), _source(choice, tools, format, tokenizer, limit)
-    )
+    reader = partial(format.reader, names, limit)
+    return Tooling(given, reader, _source(choice, tools, format, tokenizer, limit))
 
 
 def _check_choice(choice: str | NamedTool | None, names: Sequence[str]) -> None:

@@ -4,17 +4,18 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
 from worker.engine.limits import Limits
+from worker.engine.logprobs import logprobs, queries
 from worker.engine.masks import Faults, Masks
 from worker.engine.meter import Meter
 from worker.engine.model import Model, context_limit
 from worker.engine.pages import Pages
-from worker.engine.request import Event, Listener, Load, Request, Token, Vocabulary
+from worker.engine.request import Event, Listener, Load, Logprob, Request, Token, Vocabulary
 from worker.engine.sampler import Pick, choose
 from worker.engine.scheduler import Plan, Scheduler
 from worker.engine.sequence import Sequence
@@ -64,10 +65,12 @@ class InferenceEngine:
             Unavailable: the engine is closed.
         """
         assert request.prompt, "the API refuses an empty prompt"
+        assert request.logprobs is not None or not request.scores_prompt
+        assert request.grammar is None or not request.min_tokens, "a grammar may have to end"
         assert len(request.prompt) + request.max_tokens <= context_limit(self._model)
         with self._work:
             self._admit(request)
-            text = TextStream(self._vocabulary, request.stop)
+            text = TextStream(self._vocabulary, request.stop, keeps_stop=request.keeps_stop)
             tokens = list(request.prompt)
             sequence = Sequence(request, listener, text, next(self._order), tokens)
             self._sequences[request.id] = sequence
@@ -109,8 +112,10 @@ class InferenceEngine:
         limits = self._limits
         if len(waiting) >= limits.queued_requests:
             raise self._busy(f"{len(waiting)} requests wait, the limit is {limits.queued_requests}")
-        tokens = sum(sequence.wanted for sequence in waiting)
-        if waiting and tokens + len(request.prompt) > limits.queued_tokens:
+        prompts = {id(sequence.request.prompt): sequence.wanted for sequence in waiting}
+        tokens = sum(prompts.values())
+        new = 0 if id(request.prompt) in prompts else len(request.prompt)
+        if waiting and tokens + new > limits.queued_tokens:
             raise self._busy(
                 f"{tokens} prompt tokens wait, with this request the limit of "
                 f"{limits.queued_tokens} is passed"
@@ -160,34 +165,54 @@ class InferenceEngine:
         started = self._clock()
         bars = self._masks.begin([sequence.constraint for sequence in plan.completing])
         logits = self._model.forward(plan.step())
-        faults = bars.result().apply(logits)
-        ids = choose(logits, [_pick(sequence) for sequence in plan.completing])
-        return self._commit(plan, ids, faults, self._clock() - started)
+        last = logits if len(logits) == len(plan.completing) else logits[plan.last_rows]
+        barred = bars.result()
+        ids = choose(barred.apply(last), [_pick(sequence) for sequence in plan.completing])
+        scores = iter(logprobs(logits, list(queries(plan, ids))))
+        return self._commit(plan, ids, scores, barred.faults, self._clock() - started)
 
-    def _commit(self, plan: Plan, ids: list[int], faults: Faults, seconds: float) -> News:
+    def _commit(
+        self, plan: Plan, ids: list[int], scores: Iterator[Logprob], faults: Faults, seconds: float
+    ) -> News:
+        """Count the step; `ids` and `faults` by row of the completing sequences."""
+        news: News = []
         with self._work:
             self._meter.count(plan.rows, seconds)
             for share in plan.shares:
                 self._scheduler.commit(share)
-            rows = enumerate(zip(plan.completing, ids, strict=True))
-            return [self._advance(sequence, id, faults.get(row)) for row, (sequence, id) in rows]
+                sequence = share.sequence
+                sequence.scores.extend(itertools.islice(scores, share.scored))
+                if share.completes:
+                    row, asked = len(news), sequence.request.logprobs is not None
+                    score = next(scores) if asked else None
+                    news.append(self._advance(sequence, ids[row], score, faults.get(row)))
+        return news
 
     def _advance(
-        self, sequence: Sequence, id: int, fault: CloisterError | None
+        self, sequence: Sequence, id: int, score: Logprob | None, fault: CloisterError | None
     ) -> tuple[Listener, Event]:
         """One more token, or the end if the sequence's grammar cannot be followed any further."""
         try:
             if fault is not None:
                 raise fault
-            return sequence.listener, self._append(sequence, id)
+            return sequence.listener, self._append(sequence, id, score)
         except CloisterError as error:
             return self._end(sequence, error)
 
-    def _append(self, sequence: Sequence, id: int) -> Token:
+    def _append(self, sequence: Sequence, id: int, logprob: Logprob | None) -> Token:
         text = sequence.accept(id)
         if sequence.finish is not None:
             self._forget(sequence)
-        return Token(id, text, sequence.finish, sequence.generated, sequence.cached)
+        return Token(
+            id=id,
+            text=text,
+            finish=sequence.finish,
+            generated=sequence.generated,
+            cached=sequence.cached,
+            logprob=logprob,
+            settled=sequence.settled,
+            prompt=tuple(sequence.scores) if sequence.generated == 1 else (),
+        )
 
     def _drop_cancelled(self) -> None:
         for request_id in self._cancelled:
@@ -217,8 +242,9 @@ class InferenceEngine:
 
 
 def _pick(sequence: Sequence) -> Pick:
-    length = len(sequence.request.prompt)
-    return Pick(sequence.request.sampling, sequence.request.prompt, sequence.tokens[length:])
+    request = sequence.request
+    banned = request.stop_ids if sequence.must_go_on else ()
+    return Pick(request.sampling, request.prompt, sequence.tokens[len(request.prompt) :], banned)
 
 
 def _deliver(news: News) -> None:

@@ -26,11 +26,14 @@ class Bars:
     barred: Tensor | None
     faults: Faults
 
-    def apply(self, logits: Tensor) -> Faults:
-        """Set barred logits, float32 [rows, vocabulary], to minus infinity, in place."""
-        if self.barred is not None:
-            logits.masked_fill_(self.barred.to(logits.device), -torch.inf)
-        return self.faults
+    def apply(self, logits: Tensor) -> Tensor:
+        """Logits, float32 [rows, vocabulary], with barred ones at minus infinity.
+
+        The given ones stay as they are: log-probabilities are told from them.
+        """
+        if self.barred is None:
+            return logits
+        return logits.masked_fill(self.barred.to(logits.device), -torch.inf)
 
 
 class Masks:

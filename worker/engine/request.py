@@ -21,7 +21,8 @@ class Sampling:
 
     `temperature` 0 is greedy. `top_k` 0, `top_p` 1 and `min_p` 0 are off. The penalties are
     OpenAI's (presence, frequency: over generated tokens) and CTRL's (repetition: over prompt and
-    generated tokens, 1 is off). Equal seeds give equal text, whatever else runs.
+    generated tokens, 1 is off). `bias` adds to the logits of ids, behind the penalties. Equal seeds
+    give equal text, whatever else runs.
     """
 
     temperature: float = 1.0
@@ -31,6 +32,7 @@ class Sampling:
     repetition_penalty: float = 1.0
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
+    bias: tuple[tuple[int, float], ...] = ()
     seed: int = 0
 
     @property
@@ -67,8 +69,13 @@ class Grammar(Protocol):
 class Request:
     """One sequence to generate. Valid once built: `prompt` + `max_tokens` fit the context.
 
-    `salt` parts the prefix cache: only requests of the same salt share pages. `prompt` and `stop`
-    stay out of `repr`, so that no log or traceback shows them.
+    Choices of one prompt hold the very same tuple, which is read once, for the first of them; if
+    that one `scores_prompt`, it hears a token before the others do. The first `min_tokens` tokens
+    are no stop ids, and stop strings are looked for behind them; a stop string is in the text only
+    with `keeps_stop`. `logprobs` is how many
+    alternatives are told with each token's log-probability, None for neither; `scores_prompt` adds
+    those of the prompt. `salt` parts the prefix cache: only requests of the same salt share pages.
+    `prompt` and `stop` stay out of `repr`, so that no log or traceback shows them.
     """
 
     id: str
@@ -76,18 +83,37 @@ class Request:
     max_tokens: int
     sampling: Sampling = Sampling()
     stop: tuple[str, ...] = field(default=(), repr=False)
+    keeps_stop: bool = False
     stop_ids: frozenset[int] = frozenset()
+    min_tokens: int = 0
+    logprobs: int | None = None
+    scores_prompt: bool = False
     salt: str = field(default="", repr=False)
     grammar: Grammar | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """A token's log-probability in the model's own distribution, before anything of `Sampling`.
+
+    `top` holds (id, log-probability) of the most probable tokens, best first.
+    """
+
+    value: float
+    top: tuple[tuple[int, float], ...] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
     """One generated token. `text` is what became certain with it, often but not always its own.
 
-    The text of all tokens of a sequence, joined, is the answer; stop strings and stop ids are not
-    in it. `finish` is set on the last token only. `cached` counts prompt tokens that came from the
-    prefix cache, `generated` the tokens so far.
+    The text of all tokens of a sequence, joined, is the answer; stop ids are not in it, nor are
+    stop strings unless they are kept. `finish` is set on the last token only. `cached` counts
+    prompt tokens that came from the prefix cache, `generated` the tokens so far.
+
+    With log-probabilities, `settled` counts the tokens, from the first one, whose text has begun to
+    show in the texts so far: a token held back settles with the text, one inside a stop string or a
+    stop id never. The first token brings those of the `prompt`, from its second token on.
     """
 
     id: int
@@ -95,6 +121,9 @@ class Token:
     finish: Finish | None
     generated: int
     cached: int
+    logprob: Logprob | None = field(default=None, repr=False)
+    settled: int = 0
+    prompt: tuple[Logprob, ...] = field(default=(), repr=False)
 
 
 Event = Token | CloisterError

@@ -8,7 +8,7 @@ text as it is.
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -21,11 +21,16 @@ LIKELY = 1024  # candidates looked at first: a partial sort of a large vocabular
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One row's choice: the settings, and the tokens so far."""
+    """One row's choice: the settings, the tokens so far, and those that it cannot be."""
 
     sampling: Sampling
     prompt: Sequence[int] = field(repr=False)
     generated: Sequence[int] = field(repr=False)
+    banned: Collection[int] = ()
+
+    @property
+    def changes_logits(self) -> bool:
+        return bool(self.sampling.has_penalties or self.sampling.bias or self.banned)
 
 
 def choose(logits: Tensor, picks: Sequence[Pick]) -> list[int]:
@@ -43,9 +48,22 @@ def choose(logits: Tensor, picks: Sequence[Pick]) -> list[int]:
         raise FloatingPointError("the model's logits are not finite")
     ids: list[int] = greedy.tolist()
     for row, pick in enumerate(picks):
-        if pick.sampling.temperature > 0 or pick.sampling.has_penalties:
+        if pick.sampling.temperature > 0 or pick.changes_logits:
             ids[row] = _choose_row(logits[row], pick)
     return ids
+
+
+def adjust(logits: Tensor, pick: Pick) -> Tensor:
+    """Penalties, then the request's biases, then what is banned. [vocabulary] -> [vocabulary]"""
+    if not pick.changes_logits:
+        return logits
+    logits = penalise(logits, pick) if pick.sampling.has_penalties else logits.clone()
+    if pick.sampling.bias:
+        ids, biases = zip(*pick.sampling.bias, strict=True)
+        logits[torch.tensor(ids)] += torch.tensor(biases)
+    if banned := [id for id in pick.banned if id < len(logits)]:
+        logits[torch.tensor(banned)] = -torch.inf
+    return logits
 
 
 def penalise(logits: Tensor, pick: Pick) -> Tensor:
@@ -104,14 +122,15 @@ def uniform(seed: int, index: int) -> float:
 
 
 def _choose_row(logits: Tensor, pick: Pick) -> int:
-    logits = penalise(logits, pick)
+    logits = adjust(logits, pick)
     if pick.sampling.temperature == 0:
         return int(logits.argmax())
     ids, probabilities = candidates(logits, pick.sampling)
     point = uniform(pick.sampling.seed, len(pick.generated))
     place = int(torch.searchsorted(probabilities.cumsum(0), point, right=True))
-    last = int(probabilities.count_nonzero()) - 1  # barred tokens stand behind the others
-    return int(ids[min(place, last)])
+    if place == len(ids):  # rounding; the last ones may be banned
+        place = int(probabilities.count_nonzero()) - 1
+    return int(ids[place])
 
 
 def _largest(scaled: Tensor, count: int, sampling: Sampling) -> tuple[Tensor, Tensor]:

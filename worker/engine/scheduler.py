@@ -9,20 +9,33 @@ back and starts over later from its tokens: the oldest one always gets on.
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 
 from worker.engine.limits import Limits
 from worker.engine.pages import Pages
 from worker.engine.sequence import Sequence
 from worker.engine.step import Segment, Step
 
+SCORED_ROWS = 64
+"""Rows of prompts to score in one step at most: their logits stand in memory together."""
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """`count` tokens of one sequence in one step; if it `completes` them, a new token follows."""
+    """`count` tokens of one sequence in one step; if it `completes` them, a new token follows.
+
+    `scored` of its rows tell how probable the next tokens of the prompt are.
+    """
 
     sequence: Sequence
     count: int
     completes: bool
+    scored: int = 0
+
+    @property
+    def logits(self) -> int:
+        """Rows at the share's end whose logits are wanted."""
+        return self.scored + int(self.completes)
 
     def segment(self) -> Segment:
         start, end = self.sequence.computed, self.sequence.computed + self.count
@@ -30,7 +43,7 @@ class Share:
             tokens=tuple(self.sequence.tokens[start:end]),
             start=start,
             pages=tuple(self.sequence.pages),
-            logits=int(self.completes),
+            logits=self.logits,
         )
 
 
@@ -52,6 +65,13 @@ class Plan:
         """The sequences that get a new token, in the order of their logits."""
         return [share.sequence for share in self.shares if share.completes]
 
+    @property
+    def last_rows(self) -> list[int]:
+        """The rows of the step's logits that the new tokens are chosen from."""
+        ends = accumulate(share.logits for share in self.shares)
+        pairs = zip(self.shares, ends, strict=True)
+        return [end - 1 for share, end in pairs if share.completes]
+
 
 class Scheduler:
     """Waiting and running sequences. Not thread-safe: the engine holds a lock."""
@@ -65,15 +85,18 @@ class Scheduler:
 
     def plan(self) -> Plan:
         """Give every sequence as many tokens as it wants while the budget and the pages last."""
-        budget = self.limits.step_tokens
+        budget, scored = self.limits.step_tokens, SCORED_ROWS
         counts: dict[Sequence, int] = {}
         for sequence in self._in_turn():
-            count = min(sequence.wanted, budget)
-            if count == 0:
+            if budget == 0:
                 break
+            count = min(sequence.wanted, budget)
+            if sequence.unscored > 0:
+                count = min(count, scored)
+                scored -= count
             for victim in self._make_room(sequence, count):
                 budget += counts.pop(victim, 0)
-            if sequence in self.running and self._reserve(sequence, count):
+            if count and sequence in self.running and self._reserve(sequence, count):
                 counts[sequence] = count
                 budget -= count
         return Plan(tuple(_share(sequence, count) for sequence, count in counts.items()))
@@ -100,21 +123,38 @@ class Scheduler:
     def _in_turn(self) -> Iterator[Sequence]:
         running = sorted(self.running, key=lambda sequence: (sequence.in_prompt, sequence.order))
         yield from (sequence for sequence in running if sequence in self.running)
-        while self.waiting and self._admit(self.waiting[0]):
-            yield self.running[-1]
+        while (sequence := self._next()) is not None and self._admit(sequence):
+            yield sequence
+
+    def _next(self) -> Sequence | None:
+        """The first that waits, but for those whose prompt a running one is just reading."""
+        if not self.waiting or len(self.running) == self.limits.sequences:
+            return None
+        reading = {
+            id(running.request.prompt)
+            for running in self.running
+            if not running.generated
+            and (running.unscored or len(running.request.prompt) > self.pages.size)
+        }
+        ready = (one for one in self.waiting if id(one.request.prompt) not in reading)
+        return next(ready, None)
 
     def _admit(self, sequence: Sequence) -> bool:
-        """Move the first waiting sequence to the running ones, if its whole prompt finds room."""
-        needed = self.pages.needed(len(sequence.tokens))
-        if len(self.running) == self.limits.sequences or needed > self.pages.available:
+        """Move a waiting sequence to the running ones, if its whole prompt finds room."""
+        if self.pages.needed(len(sequence.tokens)) > self.pages.available:
             return False
-        self.running.append(self.waiting.popleft())
+        self.waiting.remove(sequence)
+        self.running.append(sequence)
         self._match(sequence)
         return True
 
     def _match(self, sequence: Sequence) -> None:
-        """Take over known pages; the last token is always computed, for its logits."""
-        full = (len(sequence.tokens) - 1) // self.pages.size
+        """Take over known pages; the last token is always computed, for its logits.
+
+        So are all tokens of a prompt that is still to be scored.
+        """
+        known = 0 if sequence.unscored > 0 else len(sequence.tokens) - 1
+        full = known // self.pages.size
         digests = self._digests(sequence, full)
         sequence.pages = self.pages.match(digests)
         sequence.digests = digests[: len(sequence.pages)]
@@ -170,4 +210,7 @@ class Scheduler:
 
 
 def _share(sequence: Sequence, count: int) -> Share:
-    return Share(sequence, count, completes=count == sequence.wanted)
+    start, end = sequence.computed, sequence.computed + count
+    known = len(sequence.scores)
+    scored = min(end, known + sequence.unscored) - max(start, known)
+    return Share(sequence, count, completes=count == sequence.wanted, scored=max(0, scored))

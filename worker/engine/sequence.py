@@ -1,8 +1,9 @@
 """One request on its way through the engine: its tokens, its pages and its text."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
-from worker.engine.request import Constraint, Finish, Listener, Request
+from worker.engine.request import Constraint, Finish, Listener, Logprob, Request
 from worker.engine.text import TextStream
 
 
@@ -20,7 +21,10 @@ class Sequence:
     pages: list[int] = field(default_factory=list)
     digests: list[bytes] = field(default_factory=list, repr=False)  # of the known full pages
     finish: Finish | None = None
+    scores: list[Logprob] = field(default_factory=list, repr=False)  # of prompt tokens 1, 2, ...
+    settled: int = 0  # tokens whose text has begun to show
     constraint: Constraint | None = field(init=False, repr=False)
+    _begins: deque[int] = field(default_factory=deque)  # of unsettled tokens, in characters
 
     def __post_init__(self) -> None:
         grammar = self.request.grammar
@@ -45,13 +49,32 @@ class Sequence:
         """Does a chunk of prompt (or of a preempted sequence's past) still wait?"""
         return self.wanted > 1
 
+    @property
+    def must_go_on(self) -> bool:
+        """May the next token not be the last one?"""
+        return self.generated < self.request.min_tokens
+
+    @property
+    def unscored(self) -> int:
+        """Prompt tokens whose log-probabilities are asked for and not known yet."""
+        scored = len(self.request.prompt) - 1 if self.request.scores_prompt else 0
+        return scored - len(self.scores)
+
     def accept(self, token: int) -> str:
         """Append a chosen token, notice the end, and return the text that became certain."""
+        begin = self.text.decoded
+        certain = self._read(token)
+        if self.request.logprobs is not None:
+            self._settle(token, begin)
+        return certain
+
+    def _read(self, token: int) -> str:
+        may_stop = not self.must_go_on
         self.tokens.append(token)
         if token in self.request.stop_ids:
             self.finish = Finish.STOP
             return self.text.end()
-        certain = self.text.push(token)
+        certain = self.text.push(token, may_stop=may_stop)
         if self.text.stopped:
             self.finish = Finish.STOP
         elif self._completes(token):
@@ -68,3 +91,12 @@ class Sequence:
             return False
         self.constraint.accept(token)
         return self.constraint.complete
+
+    def _settle(self, token: int, begin: int) -> None:
+        """Settle all whose text shows; at the end also those of no text, unless it was cut."""
+        if token not in self.request.stop_ids:
+            self._begins.append(begin)
+        at_end = self.finish is not None and not self.text.stopped
+        while self._begins and (at_end or self._begins[0] < self.text.released):
+            self._begins.popleft()
+            self.settled += 1

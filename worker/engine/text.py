@@ -12,23 +12,36 @@ CONTEXT = 8  # tokens kept before new ones: decoders treat the first token of a 
 class TextStream:
     """The text of one sequence.
 
-    Joined, the results of `push` and `end` are the whole text up to the first stop string. A byte
-    sequence that never becomes a character stays U+FFFD inside the text and is dropped at its end.
+    Joined, the results of `push` and `end` are the whole text up to the first stop string, or with
+    it if it `keeps_stop`. A byte sequence that never becomes a character stays U+FFFD inside the
+    text and is dropped at its end. `decoded` counts the characters of the tokens so far, `released`
+    those handed on.
     """
 
-    def __init__(self, vocabulary: Vocabulary, stop: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, vocabulary: Vocabulary, stop: tuple[str, ...] = (), *, keeps_stop: bool = False
+    ) -> None:
         self.stopped = False
+        self.decoded = 0
+        self.released = 0
         self._vocabulary = vocabulary
         self._stop = stop
+        self._keeps_stop = keeps_stop
         self._window: list[int] = []  # ids whose text is being decoded together
         self._read = 0  # characters of the window's text that were handed on
         self._held = ""  # decoded, but perhaps the beginning of a stop string
 
-    def push(self, token: int) -> str:
-        """Add a token and return the text that no later token can change."""
+    def push(self, token: int, *, may_stop: bool = True) -> str:
+        """Add a token and return the text that no later token can change.
+
+        Tokens that may not stop come first; no stop string begins in their text.
+        """
         if self.stopped:
             return ""
-        return self._release(self._decode(token))
+        new = self._decode(token)
+        certain = self._release(new) if may_stop else new
+        self.released += len(certain)
+        return certain
 
     def end(self) -> str:
         """The text held back, when no token follows."""
@@ -37,7 +50,9 @@ class TextStream:
             return ""
         tail = self._vocabulary.decode(self._window)[self._read :].rstrip(UNFINISHED)
         self._window, self._read = [], 0
-        return self._cut(rest + tail)
+        certain = self._cut(rest + tail)
+        self.released += len(certain)
+        return certain
 
     def _decode(self, token: int) -> str:
         self._window.append(token)
@@ -46,6 +61,7 @@ class TextStream:
             return ""
         new = text[self._read :]
         self._read = len(text)
+        self.decoded += len(new)
         self._shorten()
         return new
 
@@ -67,11 +83,12 @@ class TextStream:
         return text[: len(text) - keep]
 
     def _cut(self, text: str) -> str:
-        places = [place for stop in self._stop if (place := text.find(stop)) >= 0]
-        if not places:
+        found = [(place, len(stop)) for stop in self._stop if (place := text.find(stop)) >= 0]
+        if not found:
             return text
         self.stopped = True
-        return text[: min(places)]
+        place, length = min(found)
+        return text[: place + length] if self._keeps_stop else text[:place]
 
     def _possible_stop(self, text: str) -> int:
         """How many last characters may be the beginning of a stop string."""

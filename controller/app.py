@@ -1,0 +1,182 @@
+"""The controller's HTTP server: OpenAI's routes in front of the fleet, and the fleet's own."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import TypeVar
+
+from fastapi import FastAPI
+from pydantic import SecretStr, ValidationError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from cloister import http
+from cloister.errors import BadRequest
+from cloister.fleet import (
+    BEAT_PATH,
+    JOIN_PATH,
+    LEAVE_PATH,
+    Beat,
+    FleetModel,
+    Join,
+    Joined,
+    Leave,
+    Message,
+)
+from cloister.wire.models import Model, ModelList
+from cloister.wire.parse import parse_object
+from controller.access import Access
+from controller.keys import Keys
+from controller.metrics import CONTENT_TYPE, Metrics
+from controller.registry import Registry, model_not_found
+from controller.relay import Ask, Relay, RelayedAnswer
+from controller.settings import ControllerSettings
+from controller.upstream import Headers, Upstream
+
+GENERATING = ("/v1/chat/completions", "/v1/completions")
+MODEL_HEADER = "x-cloister-model"
+PASSED_ON = (b"content-type", b"accept", MODEL_HEADER.encode())
+OWNER = "cloister"
+
+Told = TypeVar("Told", bound=Message)
+
+
+def create_app(
+    settings: ControllerSettings,
+    *,
+    join_token: SecretStr,
+    keys: Keys,
+    registry: Registry | None = None,
+    max_body_bytes: int = http.MAX_BODY_BYTES,
+) -> FastAPI:
+    """The controller's app. Its own lifespan opens and closes the connections to workers."""
+    registry = registry or Registry(settings.beat_interval_s)
+    metrics = Metrics(registry)
+    upstream = Upstream(settings.connect_timeout_s)
+    timeouts = (settings.first_byte_timeout_s, settings.silence_timeout_s)
+    relay = Relay(registry, upstream, metrics, join_token, *timeouts)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        upstream.close()
+
+    app = FastAPI(
+        title="Cloister controller",
+        version=version("cloister"),
+        lifespan=lifespan,
+        openapi_url=None,
+    )
+    app.state.upstream = upstream
+    app.add_middleware(Access, keys=keys, join_token=join_token)
+    http.install(app, max_body_bytes=max_body_bytes)
+    app.add_middleware(http.CountAnswers, count=metrics.count)
+    _add_generation(app, relay)
+    _add_models(app, registry)
+    _add_fleet(app, registry)
+    _add_operation(app, registry, metrics)
+    return app
+
+
+def _add_generation(app: FastAPI, relay: Relay) -> None:
+    async def generate(request: Request) -> Response:
+        """Relay to a worker. Nothing of the body is read but the model's name."""
+        body = await http.read_body(request.receive)
+        ask = Ask(
+            path=request.scope["path"],
+            model=_model_name(request, body),
+            tenant=request.state.tenant,
+            headers=_passed_on(request),
+            body=body,
+        )
+        return RelayedAnswer(relay, ask)
+
+    for path in GENERATING:
+        app.add_route(path, generate, methods=["POST"])
+
+
+def _add_models(app: FastAPI, registry: Registry) -> None:
+    @app.get("/v1/models")
+    async def models() -> ModelList:
+        """All models that the fleet serves."""
+        return ModelList(data=[_model(model) for model in registry.models()])
+
+    @app.get("/v1/models/{name:path}")
+    async def model(name: str) -> Model:
+        """One model."""
+        for model in registry.models():
+            if model.id == name:
+                return _model(model)
+        raise model_not_found()
+
+
+def _add_fleet(app: FastAPI, registry: Registry) -> None:
+    @app.post(JOIN_PATH)
+    async def join(request: Request) -> Joined:
+        """A worker comes."""
+        return registry.join(await _told(request, Join))
+
+    @app.post(BEAT_PATH, status_code=204)
+    async def beat(request: Request) -> None:
+        """A worker is alive."""
+        registry.beat(await _told(request, Beat))
+
+    @app.post(LEAVE_PATH, status_code=204)
+    async def leave(request: Request) -> None:
+        """A worker goes."""
+        registry.leave(await _told(request, Leave))
+
+
+def _add_operation(app: FastAPI, registry: Registry, metrics: Metrics) -> None:
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        """Alive."""
+        return {"status": "ok"}
+
+    @app.get("/ready")
+    async def ready() -> dict[str, str]:
+        """At least one worker takes requests."""
+        if not registry.ready:
+            raise registry.no_worker()
+        return {"status": "ready"}
+
+    @app.get("/metrics", response_class=Response)
+    async def metrics_text() -> Response:
+        """Numbers for Prometheus."""
+        return Response(metrics.text(), media_type=CONTENT_TYPE)
+
+
+def _model_name(request: Request, body: bytes) -> str:
+    """From the header if there is one: then the body may be sealed."""
+    name = request.headers.get(MODEL_HEADER) or parse_object(body).get("model")
+    if name is None:
+        raise BadRequest("model is missing; it names one of GET /v1/models", param="model")
+    if not isinstance(name, str) or not name:
+        raise BadRequest("model must be a string that is not empty", param="model")
+    return name
+
+
+def _passed_on(request: Request) -> Headers:
+    """An allow-list, so that no key or cookie reaches a worker."""
+    known = [pair for pair in request.headers.raw if pair[0] in PASSED_ON]
+    stamp = http.request_id(request.scope).encode()
+    return (*known, (b"x-request-id", stamp), (b"accept-encoding", b"identity"))
+
+
+async def _told(request: Request, kind: type[Told]) -> Told:
+    body = await http.read_body(request.receive)
+    try:
+        return kind.model_validate_json(body)
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"])) or "the body"
+        raise BadRequest(f"{place}: {fault['msg']}", param=place) from None
+
+
+def _model(model: FleetModel) -> Model:
+    return Model(
+        id=model.id,
+        created=model.created,
+        owned_by=OWNER,
+        context_length=model.context_length,
+    )
