@@ -53,7 +53,7 @@ def is_alive(pid: int) -> bool:
 
 async def until_dead(pid: int) -> None:
     async with asyncio.timeout(20):
-        while is_alive(pid):  # noqa: ASYNC110 the kernel tells no event of strangers
+        while is_alive(pid):
             await asyncio.sleep(0.02)
 
 
