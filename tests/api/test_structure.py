@@ -77,6 +77,17 @@ async def test_bias_moves_only_what_the_form_allows(random_model: httpx.AsyncCli
     assert choice["message"]["content"] == "a" * 9
 
 
+async def test_echoed_prompt_is_scored_as_without_a_form(random_model: httpx.AsyncClient) -> None:
+    asked = {"model": "tiny", "prompt": "hello", "echo": True, "logprobs": 0, "max_tokens": 3}
+    free = (await random_model.post(COMPLETIONS, json=asked)).json()["choices"][0]
+    held = {**asked, "structured_outputs": {"regex": "b{3}"}, "n": 2}
+    for choice in (await random_model.post(COMPLETIONS, json=held)).json()["choices"]:
+        assert choice["text"] == "hellobbb"
+        values = [one["logprobs"]["token_logprobs"][:-3] for one in (choice, free)]
+        assert values[0] == values[1]
+        assert max(choice["logprobs"]["token_logprobs"][-3:]) < 0
+
+
 @pytest.mark.parametrize("field", [{"min_tokens": 1}, {"ignore_eos": True}])
 @pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
 async def test_form_decides_where_it_ends(
