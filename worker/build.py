@@ -67,6 +67,7 @@ def _served(settings: WorkerSettings, folder: Path, model: Decoder) -> Served:
         name=settings.served_name or Path(settings.model).resolve().name,
         context_length=context_limit(model),
         vocabulary_size=model.vocabulary_size,
+        tool_format=settings.tool_format,
     )
 
 

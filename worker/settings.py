@@ -29,6 +29,9 @@ class WorkerSettings(Settings):
     join_token: SecretStr | None = Field(
         None, description="Secret shared with the controller; then only it may send requests."
     )
+    tool_format: Literal["auto", "hermes", "llama3_json", "pythonic", "mistral"] = Field(
+        "auto", description="How the model writes calls of tools; auto reads its chat template."
+    )
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Type of weights and cache; auto keeps what the files hold."
     )

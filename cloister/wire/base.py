@@ -1,6 +1,6 @@
 """What all wire types share."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -63,6 +63,20 @@ class StreamOptions(Asked):
     include_obfuscation: bool | None = None
 
 
+Choice = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class StructuredOutputs(Asked):
+    """What form the answer must have: exactly one member is given."""
+
+    json_: dict[str, Any] | bool | None = Field(None, alias="json")
+    regex: str | None = None
+    choice: Annotated[list[Choice], Field(fail_fast=True, min_length=1, max_length=1024)] | None = (
+        None
+    )
+    grammar: str | None = None
+
+
 class Generation(Asked):
     """The members that chat and completions share. `None` is the same as leaving one out."""
 
@@ -81,6 +95,7 @@ class Generation(Asked):
     user: str | None = None
 
     # Extensions that open servers agree on.
+    structured_outputs: StructuredOutputs | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None

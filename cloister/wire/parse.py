@@ -15,13 +15,44 @@ from pydantic_core import ErrorDetails
 
 from cloister.errors import BadRequest
 from cloister.wire import unsupported
-from cloister.wire.base import BIASES, STOP_LENGTH, STOP_STRINGS, Generation, StreamOptions
-from cloister.wire.chat import AssistantMessage, ChatRequest, TextPart, ToolMessage
+from cloister.wire.base import (
+    BIASES,
+    STOP_LENGTH,
+    STOP_STRINGS,
+    Asked,
+    Generation,
+    StreamOptions,
+    StructuredOutputs,
+)
+from cloister.wire.chat import (
+    AssistantMessage,
+    ChatRequest,
+    Function,
+    FunctionName,
+    JsonSchema,
+    JsonSchemaFormat,
+    NamedTool,
+    TextPart,
+    Tool,
+    ToolMessage,
+)
 from cloister.wire.completion import SEQUENCES, CompletionRequest
 
 Wire = TypeVar("Wire", ChatRequest, CompletionRequest)
 
+FORMS = ("str", "constrained-str", "bool", "NamedTool")
+FORM_STARTS = ("list[", "constr", "dict[", "literal[")
+ANSWER_FORMS = ("text", "json_object", "json_schema")
 ROLES = ("system", "developer", "user", "assistant", "tool")
+INNER: dict[str, tuple[type[Asked], ...]] = {
+    "stream_options": (StreamOptions,),
+    "structured_outputs": (StructuredOutputs,),
+    "response_format": (JsonSchemaFormat, JsonSchema),
+    "tools": (Tool, Function),
+    "tool_choice": (NamedTool, FunctionName),
+}
+"""The types inside a member, whose fields an unknown one may have meant."""
+
 WRONG_FORM = ("string_type", "list_type")  # pydantic's names of faults
 MEMBERS = 1024  # in one JSON object at most, since each wrong one would make an error
 BIAS_FORM = f"an object of at most {BIASES} token ids, each with a number from -100 to 100"
@@ -35,8 +66,12 @@ def parse_chat(body: bytes) -> ChatRequest:
     messages = members.get("messages")
     if isinstance(messages, list):
         members["messages"] = [_message(item, place) for place, item in enumerate(messages)]
-    _check_format(members.get("response_format"))
-    return _validated(ChatRequest, members)
+    request = _validated(ChatRequest, members)
+    for place, message in enumerate(request.messages):
+        if message.content is None and not getattr(message, "tool_calls", None):
+            param = f"messages[{place}].content"
+            raise BadRequest(f"{param}: is required without tool_calls", param=param)
+    return request
 
 
 def parse_completion(body: bytes) -> CompletionRequest:
@@ -120,12 +155,6 @@ def _check_part(part: Any, path: str) -> None:
         raise _not_yet(path, f"{path}: parts of type {_short(kind)} are not supported; send text")
 
 
-def _check_format(value: Any) -> None:
-    kind = value.get("type") if isinstance(value, dict) else None
-    if kind in ("json_object", "json_schema"):
-        raise _not_yet("response_format", f"response_format {kind!r} is not supported yet")
-
-
 def _not_yet(param: str, message: str) -> BadRequest:
     return BadRequest(message, param=param, code="unsupported_parameter")
 
@@ -196,7 +225,11 @@ def _known(wire: type[Generation], loc: tuple[int | str, ...]) -> list[str]:
         part = "content" in loc[:-1]
         message = [*AssistantMessage.model_fields, *ToolMessage.model_fields]
         return list(TextPart.model_fields) if part else message
-    return list(StreamOptions.model_fields)
+    return [
+        field.alias or name
+        for model in INNER.get(str(loc[0]), ())
+        for name, field in model.model_fields.items()
+    ]
 
 
 def _path(loc: tuple[int | str, ...]) -> str:
@@ -213,7 +246,8 @@ def _path(loc: tuple[int | str, ...]) -> str:
 def _is_form(before: int | str, part: str) -> bool:
     """Is this pydantic's name for one form of a value, instead of a member's name?"""
     after_role = isinstance(before, int) and part in ROLES
-    return after_role or part in ("str", "constrained-str") or part.startswith(("list[", "constr"))
+    after_format = before == "response_format" and part in ANSWER_FORMS
+    return after_role or after_format or part in FORMS or part.startswith(FORM_STARTS)
 
 
 def _what(fault: ErrorDetails, param: str) -> str:
@@ -226,6 +260,8 @@ def _what(fault: ErrorDetails, param: str) -> str:
         return "must be a string, a list of token ids, or a list of either"
     if param.endswith(".content") and wrong_form:
         return "must be a string or a list of text parts"
+    if param == "response_format" and fault["type"].startswith("union_tag"):
+        return f"must have a type: {', '.join(ANSWER_FORMS)}"
     if fault["type"] == "union_tag_not_found":
         return f"must have a role; known roles: {', '.join(ROLES)}"
     if fault["type"] == "union_tag_invalid":
@@ -239,6 +275,8 @@ def _sentence(fault: ErrorDetails) -> str:
     match fault["type"]:
         case "missing":
             return "is required"
+        case "string_pattern_mismatch":
+            return f"must match {limits['pattern']}"
         case "too_short":
             return "must not be empty"
         case "model_type" | "model_attributes_type" | "dict_type":

@@ -14,23 +14,17 @@ Neutral = Mapping[str, tuple[Any, ...]]
 
 CHAT: Neutral = {
     "audio": (),
-    "chat_template_kwargs": ({},),
     "function_call": ("none", "auto"),
     "functions": ([],),
     "modalities": (["text"],),
     "moderation": (),
-    "parallel_tool_calls": (True, False),
     "prediction": (),
     "prompt_cache_key": (),
     "prompt_cache_options": (),
     "prompt_cache_retention": (),
-    "reasoning_effort": (),
     "safety_identifier": (),
     "service_tier": ("auto", "default"),
     "store": (False,),
-    "structured_outputs": (),
-    "tool_choice": ("none", "auto"),
-    "tools": ([],),
     "verbosity": (),
     "web_search_options": (),
 }
@@ -41,9 +35,7 @@ MESSAGE: Neutral = {
     "annotations": ([],),
     "audio": (),
     "function_call": (),
-    "reasoning_content": (),
     "refusal": (),
-    "tool_calls": ([],),
 }
 
 STREAM_OPTIONS: Neutral = {"continuous_usage_stats": (False,)}

@@ -121,19 +121,15 @@ async def test_wrong_chat_request_names_the_field(
 
 
 UNSUPPORTED = {
-    "tools": [{"type": "function", "function": {"name": "f"}}],
-    "tool_choice": "required",
     "functions": [{"name": "f"}],
     "function_call": {"name": "f"},
     "audio": {"voice": "alloy"},
     "modalities": ["text", "audio"],
     "prediction": {"type": "content", "content": "x"},
-    "reasoning_effort": "low",
     "service_tier": "flex",
     "store": True,
     "verbosity": "low",
     "web_search_options": {},
-    "response_format": {"type": "json_object"},
 }
 
 

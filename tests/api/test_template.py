@@ -11,9 +11,9 @@ import transformers
 from cloister.errors import BadModel, BadRequest
 from cloister.wire.parse import parse_chat
 from tests.fakes.vocabulary import CHATML, byte_tokenizer, llama2_tokenizer, write_folder
+from worker.api.conversation import converse
 from worker.api.served import Served
 from worker.api.template import ChatTemplate
-from worker.api.to_request import chat_to_request
 
 LLAMA3 = """{{- bos_token }}
 {%- set loop_messages = messages %}
@@ -109,7 +109,7 @@ def served(folder: Path, name: str) -> Served:
 def prompt(model: Served, messages: list[dict[str, str]]) -> list[int]:
     body = {"model": "tiny", "messages": messages}
     wire = parse_chat(json.dumps(body).encode())
-    return list(chat_to_request(wire, model, "id", "").prompt)
+    return list(converse(wire, model).prompt)
 
 
 @pytest.mark.parametrize("talk", [TALK, TALK[1:], TALK[1:2]], ids=["system", "three", "one"])

@@ -19,6 +19,7 @@ from worker.api.bridge import Bridge, Inbox
 from worker.api.choice import Choice, Piece
 from worker.api.frames import Frames, usage_of
 from worker.api.metrics import Stopwatch
+from worker.engine.grammar import Source
 from worker.engine.request import Engine
 
 CANCELLED = "cancelled"
@@ -31,11 +32,12 @@ class Job:
     """The choices of an answer, prompt by prompt, and how they are written.
 
     Each prompt has `candidates`. With `best`, only so many of them are told, the most probable
-    first; without, all are.
+    first; without, all are. `source` is the grammar that the choices will be held to.
     """
 
     choices: tuple[Choice, ...]
     frames: Frames
+    source: Source | None = None
     candidates: int = 1
     best: int | None = None
 
@@ -152,7 +154,7 @@ class WholeAnswer(Answer):
 
 
 class StreamedAnswer(Answer):
-    """Server-sent events, each token with text as one event, those of a burst in one write.
+    """Server-sent events, each part of the answer as one event, those of a burst in one write.
 
     The answer begins with the first token, or with a ping if that takes long; from then on an
     error is an event, behind which the stream ends. First events of choices come in the order of
@@ -180,29 +182,20 @@ class StreamedAnswer(Answer):
         return b"".join(frames)
 
     def _told(self, piece: Piece) -> Iterator[bytes]:
-        shows = bool(piece.text or (piece.entries and not piece.finish))
-        if not shows and piece.finish is None:
-            return
-        if piece.index >= self._begun:
-            yield from self._open(piece if shows else Piece(piece.index, ""))
-        elif shows:
-            yield self.job.frames.text(piece)
-        if piece.finish is not None:
-            yield self.job.frames.end(piece)
+        """The events of a piece: one a part, and its end.
 
-    def _open(self, first: Piece) -> Iterator[bytes]:
-        """A choice's first event, behind those of all choices before it.
-
-        Entries come behind it: OpenAI's SDK would count those of a first event twice.
+        Entries come behind a choice's first event: OpenAI's SDK would count those there twice.
         """
-        frames = self.job.frames
-        yield from (frames.first(Piece(index, "")) for index in range(self._begun, first.index))
-        if first.entries:
-            yield frames.first(Piece(first.index, ""))
-            yield frames.text(first)
-        else:
-            yield frames.first(first)
-        self._begun = first.index + 1
+        if not piece.parts and piece.finish is None:
+            return
+        frames, pieces = self.job.frames, _parted(piece)
+        if piece.index >= self._begun:
+            yield from (frames.first(Piece(index)) for index in range(self._begun, piece.index))
+            yield frames.first(Piece(piece.index) if piece.entries or not pieces else pieces.pop(0))
+            self._begun = piece.index + 1
+        yield from map(frames.part, pieces)
+        if piece.finish is not None:
+            yield frames.end(piece)
 
     async def _write(self, frames: bytes, send: Send) -> None:
         if not self._has_begun:
@@ -215,11 +208,17 @@ class StreamedAnswer(Answer):
 def _joined(pieces: list[Piece]) -> Piece:
     """All of a choice as one piece."""
     last = pieces[-1]
-    text = "".join(piece.text for piece in pieces)
+    parts = tuple(part for piece in pieces for part in piece.parts)
     if last.entries is None:
-        return replace(last, text=text)
+        return replace(last, parts=parts)
     entries = tuple(entry for piece in pieces for entry in piece.entries or ())
-    return replace(last, text=text, entries=entries)
+    return replace(last, parts=parts, entries=entries)
+
+
+def _parted(piece: Piece) -> list[Piece]:
+    """A piece for each part, the first with the entries."""
+    firsts = [Piece(piece.index, (part,), piece.entries) for part in piece.parts[:1]]
+    return firsts + [Piece(piece.index, (part,)) for part in piece.parts[1:]]
 
 
 async def _announce_leaving(receive: Receive, inbox: Inbox) -> None:

@@ -1,19 +1,21 @@
 """One choice of an answer: from the engine's tokens to the pieces that the client is told."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from cloister.wire.chat import ChatFinishReason
 from worker.api.entries import Entries, Entry
-from worker.engine.request import Finish, Logprob, Request, Token
+from worker.api.parts import Call, Part, Reader
+from worker.engine.request import Finish, Grammar, Logprob, Request, Token
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some of a choice's text, with the entries of its tokens; None where none were asked for."""
+    """Some of a choice's parts, with the entries of tokens; None where none were asked for."""
 
     index: int
-    text: str = field(repr=False)
+    parts: tuple[Part, ...] = field(default=(), repr=False)
     entries: tuple[Entry, ...] | None = field(default=None, repr=False)
-    finish: Finish | None = None
+    finish: ChatFinishReason | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +34,15 @@ class Opening:
 class Choice:
     """Assembles one sequence's answer; `generated` and `cached` count its tokens so far.
 
-    `first` is the first choice of the same prompt, which alone hears how probable the prompt is.
+    `reader` parts the text; entries wait until a part shows, or for the end. `first` is the first
+    choice of the same prompt, which alone hears how probable the prompt is.
     """
 
     def __init__(
         self,
         request: Request,
         opening: Opening,
+        reader: Reader,
         entries: Entries | None = None,
         first: "Choice | None" = None,
     ) -> None:
@@ -46,11 +50,14 @@ class Choice:
         self.generated = 0
         self.cached = 0
         self._opening = opening
+        self._reader = reader
+        self._has_calls = False
         self._entries = entries
         self._first = first or self
         self._prompt: tuple[Logprob, ...] = ()
         self._heard: list[tuple[int, Logprob | None]] = []
         self._told = 0
+        self._waiting: tuple[Entry, ...] = ()
         self._drop_space = opening.drop_first_space
 
     @property
@@ -68,10 +75,32 @@ class Choice:
         echo = self._opening.echo if is_first else ""
         entries = self._echoed() if is_first else ()
         if self._opening.alone:
-            return Piece(index, echo, self._asked(entries), Finish.LENGTH)
+            parts = tuple(self._reader.push(echo))
+            return Piece(index, parts, self._due(entries, at_once=True), "length")
         self.generated = token.generated
+        parts = self._parts(echo + self._text(token), ends=token.finish is not None)
         entries += self._settled(token.settled)
-        return Piece(index, echo + self._text(token), self._asked(entries), token.finish)
+        due = self._due(entries, at_once=bool(parts or token.finish))
+        return Piece(index, parts, due, self._reason(token.finish))
+
+    def hold(self, grammar: Grammar) -> None:
+        """Hold the choice to a grammar, before it is submitted."""
+        self.request = replace(self.request, grammar=grammar)
+
+    def _parts(self, text: str, *, ends: bool) -> tuple[Part, ...]:
+        parts = (*self._reader.push(text), *(self._reader.end() if ends else ()))
+        self._has_calls |= any(isinstance(part, Call) for part in parts)
+        return parts
+
+    def _reason(self, finish: Finish | None) -> ChatFinishReason | None:
+        """OpenAI's `finish_reason`."""
+        match finish:
+            case None:
+                return None
+            case Finish.LENGTH:
+                return "length"
+            case Finish.STOP:
+                return "tool_calls" if self._has_calls else "stop"
 
     def _echoed(self) -> tuple[Entry, ...]:
         """The prompt's entries: its first token follows nothing, so it has no log-probability."""
@@ -88,8 +117,13 @@ class Choice:
         self._told = count
         return tuple(self._entries.add(id, logprob) for id, logprob in new)
 
-    def _asked(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...] | None:
-        return None if self._entries is None else entries
+    def _due(self, new: tuple[Entry, ...], *, at_once: bool) -> tuple[Entry, ...] | None:
+        """What is told now, in the order of the tokens; None if nothing was asked for."""
+        due = self._waiting + new
+        self._waiting = () if at_once else due
+        if self._entries is None:
+            return None
+        return due if at_once else ()
 
     def _text(self, token: Token) -> str:
         if not self._drop_space or not token.text:

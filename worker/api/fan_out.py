@@ -8,22 +8,26 @@ from dataclasses import replace
 from cloister.wire.chat import ChatRequest
 from cloister.wire.completion import CompletionRequest
 from worker.api.choice import Choice, Opening
+from worker.api.conversation import Conversation
 from worker.api.entries import Entries
+from worker.api.parts import PlainReader
 from worker.api.tokenizer import Tokenizer
 from worker.engine.request import Request
 
 
-def chat_choices(wire: ChatRequest, request: Request, tokenizer: Tokenizer) -> tuple[Choice, ...]:
-    """The `n` choices of a chat."""
-    opening = Opening(drop_first_space=tokenizer.strips_space)
+def chat_choices(
+    wire: ChatRequest, request: Request, talk: Conversation, tokenizer: Tokenizer
+) -> tuple[Choice, ...]:
+    """The `n` choices of a chat. Those of a set form keep their first space."""
+    spaceless = tokenizer.strips_space and talk.source is None
+    opening = Opening(drop_first_space=spaceless)
 
-    def entries() -> Entries | None:
-        spaceless = tokenizer.strips_space
-        return Entries(tokenizer, drop_first_space=spaceless) if wire.logprobs else None
+    def choice(one: Request, first: Choice | None = None) -> Choice:
+        told = Entries(tokenizer, drop_first_space=spaceless) if wire.logprobs else None
+        return Choice(one, opening, talk.reader(), told, first)
 
-    first = Choice(request, opening, entries())
-    others = (Choice(one, opening, entries(), first) for one in siblings(request, wire.n or 1))
-    return (first, *others)
+    first = choice(request)
+    return (first, *(choice(one, first) for one in siblings(request, wire.n or 1)))
 
 
 def completion_choices(
@@ -62,10 +66,10 @@ def _candidates(
         told = Entries(tokenizer, drop_first_space=spaceless, echo=opening.echo)
         return None if wire.logprobs is None else told
 
-    first = Choice(request, opening, entries())
+    first = Choice(request, opening, PlainReader(), entries())
     yield first
     for one in siblings(request, wire.candidates):
-        yield Choice(one, opening, entries(), first)
+        yield Choice(one, opening, PlainReader(), entries(), first)
 
 
 def _opening(wire: CompletionRequest, prompt: str | list[int], tokenizer: Tokenizer) -> Opening:

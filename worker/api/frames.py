@@ -12,12 +12,19 @@ from typing import Protocol
 from pydantic import BaseModel
 
 from cloister.wire.base import PromptTokensDetails, Usage
-from cloister.wire.chat import ChatAnswer, ChatChoice, ChatMessage
+from cloister.wire.chat import (
+    ChatAnswer,
+    ChatChoice,
+    ChatFinishReason,
+    ChatMessage,
+    MadeCall,
+    MadeFunction,
+)
 from cloister.wire.completion import CompletionAnswer, CompletionChoice
 from worker.api.choice import Piece
 from worker.api.logprobs import chat_logprobs, completion_logprobs
 from worker.api.padding import padding
-from worker.engine.request import Finish
+from worker.api.parts import Arguments, Call, Content, Part, Reasoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +49,13 @@ class Frames(Protocol):
     """How one kind of answer is written."""
 
     def first(self, piece: Piece) -> bytes:
-        """The first event of a choice, with text or without."""
+        """The first event of a choice, with one part or none."""
 
-    def text(self, piece: Piece) -> bytes:
-        """A further event with text."""
+    def part(self, piece: Piece) -> bytes:
+        """A further event, with one part."""
 
     def end(self, piece: Piece) -> bytes:
-        """The event behind a choice's text, with the entries of a piece that has no text."""
+        """The event behind a choice's parts, with the entries of a piece that has no part."""
 
     def usage(self, usage: Usage) -> bytes:
         """The last event, if asked for; `[DONE]` follows."""
@@ -76,15 +83,14 @@ class ChatFrames:
         self.usage = self._events.usage
 
     def first(self, piece: Piece) -> bytes:
-        delta = '"delta":{"role":"assistant","content":' + json.dumps(piece.text) + "}"
+        delta = '"delta":{"role":"assistant",' + _delta(piece) + "}"
         return self._events.choice(piece.index, delta, _told(piece))
 
-    def text(self, piece: Piece) -> bytes:
-        delta = '"delta":{"content":' + json.dumps(piece.text) + "}"
-        return self._events.choice(piece.index, delta, _told(piece))
+    def part(self, piece: Piece) -> bytes:
+        return self._events.choice(piece.index, '"delta":{' + _delta(piece) + "}", _told(piece))
 
     def end(self, piece: Piece) -> bytes:
-        told = None if piece.text else _told(piece)
+        told = None if piece.parts else _told(piece)
         return self._events.choice(piece.index, '"delta":{}', told, piece.finish)
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
@@ -96,7 +102,8 @@ class ChatFrames:
             choices=list(map(_chat_choice, pieces)),
             usage=usage,
         )
-        return answer.model_dump_json().encode()
+        left_out = {place: {"message": _absent(one)} for place, one in enumerate(answer.choices)}
+        return answer.model_dump_json(exclude={"choices": left_out}).encode()
 
 
 class CompletionFrames:
@@ -108,14 +115,14 @@ class CompletionFrames:
         self.usage = self._events.usage
 
     def first(self, piece: Piece) -> bytes:
-        return self.text(piece)
+        return self.part(piece)
 
-    def text(self, piece: Piece) -> bytes:
+    def part(self, piece: Piece) -> bytes:
         told = completion_logprobs(piece.entries or None)
-        return self._events.choice(piece.index, '"text":' + json.dumps(piece.text), told)
+        return self._events.choice(piece.index, '"text":' + json.dumps(_text(piece)), told)
 
     def end(self, piece: Piece) -> bytes:
-        told = None if piece.text else completion_logprobs(piece.entries or None)
+        told = None if piece.parts else completion_logprobs(piece.entries or None)
         return self._events.choice(piece.index, '"text":""', told, piece.finish)
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
@@ -130,27 +137,74 @@ class CompletionFrames:
         return answer.model_dump_json().encode()
 
 
+OPTIONAL = ("reasoning_content", "tool_calls")
+"""Members of a message that are left out where there is nothing to say."""
+
+
+def _absent(choice: ChatChoice) -> set[str]:
+    return {name for name in OPTIONAL if getattr(choice.message, name) is None}
+
+
 def _told(piece: Piece) -> BaseModel | None:
     return chat_logprobs(piece.entries or None)
+
+
+def _text(piece: Piece) -> str:
+    """All content."""
+    return "".join(part.text for part in piece.parts if isinstance(part, Content))
+
+
+def _delta(piece: Piece) -> str:
+    """The members that a piece of one part or none adds to a message."""
+    match piece.parts[0] if piece.parts else Content(""):
+        case Content(text):
+            return '"content":' + json.dumps(text)
+        case Reasoning(text):
+            return '"reasoning_content":' + json.dumps(text)
+        case Call(index, id, name):
+            function = json.dumps({"name": name, "arguments": ""}, separators=(",", ":"))
+            call = f'"index":{index},"id":"{id}","type":"function","function":{function}'
+        case Arguments(index, text):
+            call = f'"index":{index},"function":{{"arguments":{json.dumps(text)}}}'
+    return f'"tool_calls":[{{{call}}}]'
 
 
 def _chat_choice(piece: Piece) -> ChatChoice:
     assert piece.finish is not None, "a whole answer has an end"
     return ChatChoice(
         index=piece.index,
-        message=ChatMessage(content=piece.text),
+        message=_message(piece),
         logprobs=chat_logprobs(piece.entries),
-        finish_reason=piece.finish.value,
+        finish_reason=piece.finish,
     )
+
+
+def _message(piece: Piece) -> ChatMessage:
+    """All parts as one message; its content is null beside calls alone."""
+    content = _text(piece)
+    thought = "".join(part.text for part in piece.parts if isinstance(part, Reasoning))
+    calls = [_made(part, piece.parts) for part in piece.parts if isinstance(part, Call)]
+    return ChatMessage(
+        content=content if content or not calls else None,
+        reasoning_content=thought or None,
+        tool_calls=calls or None,
+    )
+
+
+def _made(call: Call, parts: Sequence[Part]) -> MadeCall:
+    pieces = (part for part in parts if isinstance(part, Arguments) and part.index == call.index)
+    arguments = "".join(piece.text for piece in pieces)
+    return MadeCall(id=call.id, function=MadeFunction(name=call.name, arguments=arguments))
 
 
 def _completion_choice(piece: Piece) -> CompletionChoice:
     assert piece.finish is not None, "a whole answer has an end"
+    assert piece.finish != "tool_calls", "only chats have calls"
     return CompletionChoice(
         index=piece.index,
-        text=piece.text,
+        text=_text(piece),
         logprobs=completion_logprobs(piece.entries),
-        finish_reason=piece.finish.value,
+        finish_reason=piece.finish,
     )
 
 
@@ -170,10 +224,14 @@ class _Events:
         self._after = ',"usage":null}\n\n' if extras.usage else "}\n\n"
 
     def choice(
-        self, index: int, part: str, logprobs: BaseModel | None, finish: Finish | None = None
+        self,
+        index: int,
+        part: str,
+        logprobs: BaseModel | None,
+        finish: ChatFinishReason | None = None,
     ) -> bytes:
         told = "null" if logprobs is None else json.dumps(logprobs.model_dump())
-        reason = "null" if finish is None else f'"{finish.value}"'
+        reason = "null" if finish is None else f'"{finish}"'
         choice = f'{{"index":{index},{part},"logprobs":{told},"finish_reason":{reason}}}'
         return (self._before + choice + "]" + self._padding(choice) + self._after).encode("ascii")
 

@@ -18,15 +18,18 @@ from cloister.wire.base import Generation, StreamOptions
 from cloister.wire.parse import parse_chat, parse_completion
 from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
+from worker.api.conversation import converse
 from worker.api.fan_out import chat_choices, completion_choices
 from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
 from worker.api.metrics import Metrics, Stopwatch
 from worker.api.served import Served
+from worker.api.structure import check_may_end, structure_of
 from worker.api.to_request import chat_to_request, completion_to_requests
 from worker.engine.request import Engine
 
 SMALL_BODY_BYTES = 32 * 1024  # tokenised at once; larger ones would hold other streams up
 LARGE_BODIES = 32  # wait for their turn at most; each may be as long as the body limit
+GRAMMARS = 64  # wait to be compiled at most
 
 Made = TypeVar("Made")
 
@@ -48,11 +51,14 @@ class Generator:
         self._bridge = Bridge()
         self._large = ThreadPoolExecutor(1, "tokenise")
         self._large_count = 0
+        self._compiler = ThreadPoolExecutor(1, "compile")
+        self._compiling = 0
 
     @asynccontextmanager
     async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         yield
         self._large.shutdown(wait=False)
+        self._compiler.shutdown(wait=False)
 
     async def answer(
         self, request: HttpRequest, make: Callable[[bytes, str], tuple[Generation, Job]]
@@ -61,6 +67,7 @@ class Generator:
         began = time.perf_counter()
         body = await http.read_body(request.receive)
         wire, job = await self._off_loop(body, partial(make, body, request.state.tenant))
+        await self._hold(job)
         watch = Stopwatch(self._metrics, began, job.prompt_tokens)
         kind = StreamedAnswer if wire.stream else WholeAnswer
         return kind(job, self._engine, self._bridge, watch, self._ping_s)
@@ -68,22 +75,41 @@ class Generator:
     def chat(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_chat(body)
         check_name(self._served, wire.model)
-        request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant)
-        choices = chat_choices(wire, request, self._served.tokenizer)
+        talk = converse(wire, self._served)
+        check_may_end(wire, talk.source)
+        request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant, talk.prompt)
+        choices = chat_choices(wire, request, talk, self._served.tokenizer)
         frames = ChatFrames(self._head(request.id, wire), _extras(wire))
-        return wire, Job(choices, frames, candidates=len(choices))
+        return wire, Job(choices, frames, talk.source, candidates=len(choices))
 
     def completion(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_completion(body)
         check_name(self._served, wire.model)
+        source = structure_of(wire)
+        check_may_end(wire, source)
         requests = completion_to_requests(wire, self._served, _new_id("cmpl"), tenant)
         choices = completion_choices(wire, requests, self._served.tokenizer)
         frames = CompletionFrames(self._head(requests[0].id, wire), _extras(wire))
         best = (wire.n or 1) if wire.is_ranked else None
-        return wire, Job(choices, frames, candidates=wire.candidates, best=best)
+        return wire, Job(choices, frames, source, candidates=wire.candidates, best=best)
 
     def _head(self, id: str, wire: Generation) -> Head:
         return Head(id, int(time.time()), wire.model, self._served.fingerprint)
+
+    async def _hold(self, job: Job) -> None:
+        """Hold the choices to the grammar, compiled in a thread. Raises `BadRequest`."""
+        if job.source is None:
+            return
+        if self._compiling >= GRAMMARS:
+            raise Busy(f"{GRAMMARS} grammars wait to be compiled already", retry_after_s=1)
+        self._compiling += 1
+        try:
+            loop, compile = asyncio.get_running_loop(), self._served.grammars.compile
+            grammar = await loop.run_in_executor(self._compiler, compile, job.source)
+        finally:
+            self._compiling -= 1
+        for choice in job.choices:
+            choice.hold(grammar)
 
     async def _off_loop(self, body: bytes, work: Callable[[], Made]) -> Made:
         """Do it here if the body is small, else in a thread: long texts take seconds."""

@@ -9,8 +9,10 @@ from typing import Any
 from cloister import __version__
 from cloister.errors import BadModel
 from cloister.wire.models import Model
-from worker.api.template import ChatTemplate
+from worker.api.template import ChatTemplate, template_source
 from worker.api.tokenizer import Tokenizer, read_json
+from worker.api.tools import FormatSetting, ToolFormat, find_format
+from worker.engine.grammar import Grammars
 from worker.engine.request import Sampling
 
 OWNER = "cloister"
@@ -20,8 +22,9 @@ OWNER = "cloister"
 class Served:
     """One model under its name and aliases. `template` is none where the model has none.
 
-    `defaults` apply to what a request leaves open. `vocabulary_size` is the number of token ids
-    that the model takes.
+    `tool_format` is how it writes calls, none where it cannot; `grammars` compiles what its answers
+    are held to. `defaults` apply to what a request leaves open. `vocabulary_size` is the number of
+    token ids that the model takes.
     """
 
     name: str
@@ -29,6 +32,8 @@ class Served:
     vocabulary_size: int
     tokenizer: Tokenizer
     template: ChatTemplate | None
+    tool_format: ToolFormat | None
+    grammars: Grammars
     defaults: Sampling = field(default_factory=Sampling)
     aliases: tuple[str, ...] = ()
     created: int = field(default_factory=lambda: int(time.time()))
@@ -42,15 +47,20 @@ class Served:
         context_length: int,
         vocabulary_size: int | None = None,
         aliases: tuple[str, ...] = (),
+        tool_format: FormatSetting = "auto",
     ) -> "Served":
         """Read what concerns text from a model folder. Raises `BadModel`."""
-        tokenizer = Tokenizer.load(folder)
+        written = template_source(folder) or ""
+        tokenizer = Tokenizer.load(folder, written)
+        size = vocabulary_size or tokenizer.size
         return cls(
             name=name,
             context_length=context_length,
-            vocabulary_size=vocabulary_size or tokenizer.size,
+            vocabulary_size=size,
             tokenizer=tokenizer,
             template=ChatTemplate.load(folder, tokenizer.special),
+            tool_format=find_format(written, tool_format),
+            grammars=Grammars(tokenizer.source, tokenizer.end_ids, size),
             defaults=_defaults(folder),
             aliases=aliases,
         )

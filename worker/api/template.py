@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError
+from jinja2 import Environment, Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.ext import Extension
 from jinja2.nodes import Node
 from jinja2.parser import Parser
@@ -18,8 +18,14 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from cloister.errors import BadModel, BadRequest
 from worker.api.tokenizer import read_json
 
-Message = Mapping[str, str]
-"""`role` and `content`; `name` and `tool_call_id` where given."""
+Message = Mapping[str, Any]
+"""`role` and `content`; where given, `name`, `tool_call_id`, `tool_calls`, `reasoning_content`."""
+
+OWN = ("messages", "tools", "documents", "add_generation_prompt")
+"""What a template gets from us; a request's own variables have other names."""
+
+
+NOTHING: Mapping[str, Any] = {}
 
 
 class ChatTemplate:
@@ -31,22 +37,33 @@ class ChatTemplate:
         special: Mapping[str, str],
         now: Callable[[], datetime] = datetime.now,
     ) -> None:
+        self.source = source
         self._special = dict(special)
-        self._template = _compile(source, now)
+        environment = _environment(now)
+        self._template = _compile(environment, source)
+        names = meta.find_undeclared_variables(environment.parse(source))
+        self.variables = frozenset(names) - {*OWN, *special, *environment.globals}
+        """Names that the template reads and a request may set, such as `enable_thinking`."""
 
     @classmethod
     def load(cls, folder: Path, special: Mapping[str, str]) -> "ChatTemplate | None":
         """From chat_template.jinja or tokenizer_config.json; none if the model has none."""
-        source = _source(folder)
+        source = template_source(folder)
         return None if source is None else cls(source, special)
 
-    def render(self, messages: Sequence[Message]) -> str:
+    def render(
+        self,
+        messages: Sequence[Message],
+        tools: Sequence[Mapping[str, Any]] = (),
+        variables: Mapping[str, Any] = NOTHING,
+    ) -> str:
         """The prompt up to where the assistant begins. Raises `BadRequest` as the template does."""
         try:
             return self._template.render(
+                **variables,
                 **self._special,
                 messages=[dict(message) for message in messages],
-                tools=None,
+                tools=[dict(tool) for tool in tools] or None,
                 documents=None,
                 add_generation_prompt=True,
             )
@@ -71,7 +88,7 @@ class _Generation(Extension):
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
-def _compile(source: str, now: Callable[[], datetime]) -> Template:
+def _environment(now: Callable[[], datetime]) -> Environment:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True,
         lstrip_blocks=True,
@@ -80,6 +97,10 @@ def _compile(source: str, now: Callable[[], datetime]) -> Template:
     environment.filters["tojson"] = _to_json
     environment.globals["raise_exception"] = _refuse
     environment.globals["strftime_now"] = lambda pattern: now().strftime(pattern)
+    return environment
+
+
+def _compile(environment: Environment, source: str) -> Template:
     try:
         return environment.from_string(source)
     except TemplateSyntaxError as error:
@@ -103,7 +124,8 @@ def _refuse(message: object) -> None:
     raise Refused(str(message))
 
 
-def _source(folder: Path) -> str | None:
+def template_source(folder: Path) -> str | None:
+    """From chat_template.jinja or tokenizer_config.json."""
     path = folder / "chat_template.jinja"
     if path.is_file():
         return path.read_text(encoding="utf-8")

@@ -1,14 +1,13 @@
-"""Wire to engine: parse, template, tokenise, limits. Every 4xx of a generation is born here."""
+"""Wire to engine: limits and sampling of a request whose prompt is known."""
 
 import re
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any
 
 from cloister.errors import BadRequest, ContextExceeded
 from cloister.wire.base import Generation
-from cloister.wire.chat import AnyMessage, ChatRequest, Content
+from cloister.wire.chat import ChatRequest
 from cloister.wire.completion import CompletionRequest
 from worker.api.served import Served
 from worker.engine.request import Request, Sampling
@@ -28,15 +27,15 @@ def chat_to_request(
     served: Served,
     id: str,
     tenant: str,
+    prompt: tuple[int, ...],
     seed: Callable[[], int] = random_seed,
 ) -> Request:
     """Raises `BadRequest` or `ContextExceeded`."""
-    prompt = _chat_prompt(wire, served)
     asked = _asked_tokens(wire)
     room = _room(len(prompt), served, param="messages")
     limit = room if asked is None else _fitting(asked, room, len(prompt), served)
     logprobs = (wire.top_logprobs or 0) if wire.logprobs else None
-    return _request(wire, served, id, tenant, tuple(prompt), limit, logprobs, seed)
+    return _request(wire, served, id, tenant, prompt, limit, logprobs, seed)
 
 
 def completion_to_requests(
@@ -99,33 +98,6 @@ def _request(
         logprobs=logprobs,
         salt=tenant if wire.cache_salt is None else tenant + SALT_BORDER + wire.cache_salt,
     )
-
-
-def _chat_prompt(wire: ChatRequest, served: Served) -> list[int]:
-    if served.template is None:
-        raise BadRequest(
-            f"model: {served.name} has no chat template; use /v1/completions", param="model"
-        )
-    tokenizer = served.tokenizer
-    messages = [_message(message, tokenizer.shield) for message in wire.messages]
-    try:
-        text = served.template.render(messages)
-    except BadRequest as error:  # a template may quote a message
-        raise BadRequest(tokenizer.unshield(error.message), param=error.param) from None
-    return tokenizer.encode(text, add_special_tokens=False)
-
-
-def _message(message: AnyMessage, shield: Callable[[str], str]) -> Mapping[str, str]:
-    """A message as templates know it; all that the client wrote is shielded."""
-    role = "system" if message.role == "developer" else message.role
-    fields: dict[str, Any] = message.model_dump(exclude={"role", "content"}, exclude_none=True)
-    given = {"content": _text(message.content), **fields}
-    return {"role": role, **{name: shield(text) for name, text in given.items()}}
-
-
-def _text(content: Content) -> str:
-    """Parts are parted by a newline, so that no two can form one word."""
-    return content if isinstance(content, str) else "\n".join(part.text for part in content)
 
 
 def _completion_prompt(prompt: str | list[int], served: Served) -> list[int]:

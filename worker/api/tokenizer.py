@@ -3,7 +3,8 @@
 A client's text may spell a control token, such as `<|im_end|>`. `shield` makes such a text safe
 to put into a prompt: it writes a secret word, itself a token, into each spelling; the tokenizer
 can then not match the control token across it, and `encode` drops the secret token again. So the
-model sees the spelling as the ordinary text that it is.
+model sees the spelling as the ordinary text that it is. Control tokens are the special ones, and
+those added ones that the chat template writes, such as `<tool_call>`.
 """
 
 import json
@@ -21,6 +22,12 @@ from cloister.errors import BadModel
 SPACED_WORDS = ("▁a", "▁the", "▁A", "▁")
 """Words with a space before them, as SentencePiece writes it; each vocabulary of it has one."""
 
+MARKERS = (
+    *("<think>", "</think>"),
+    *("<tool_call>", "</tool_call>", "[TOOL_CALLS]", "<|python_tag|>"),
+)
+"""Control tokens that stay visible in decoded text, since they say what the text around them is."""
+
 BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
 """A byte that is no character of the vocabulary, as SentencePiece writes it."""
 
@@ -28,40 +35,56 @@ BYTE_NAME = re.compile(r"<0x([0-9A-F]{2})>")
 class Tokenizer:
     """The tokenizer of one model. Safe to use from several threads.
 
-    `special` maps names such as `bos_token` to their text, as chat templates want them.
+    `special` maps names such as `bos_token` to their text, as chat templates want them; `template`
+    is the chat template's source. `source` is the content of tokenizer.json.
     """
 
     def __init__(
-        self, encoder: Encoder, *, special: Mapping[str, str], end_ids: frozenset[int]
+        self,
+        encoder: Encoder,
+        *,
+        special: Mapping[str, str],
+        end_ids: frozenset[int],
+        template: str = "",
     ) -> None:
+        self.source: str = encoder.to_str()
         self.size = encoder.get_vocab_size(with_added_tokens=True)
         self.special = dict(special)
         self.end_ids = end_ids
         self._encoder = encoder
-        self._control = _control_pattern(encoder)
+        self._control = _control_pattern(encoder, template)
         self._breaker = f"⁂{secrets.token_hex(8)}⁂"
         encoder.add_special_tokens([AddedToken(self._breaker, normalized=False)])
         self._breaker_id = encoder.token_to_id(self._breaker)
+        self._added = {
+            token.content: id for id, token in encoder.get_added_tokens_decoder().items()
+        }
+        self._hidden = _hidden_ids(encoder)
         self._start = _start(encoder)
-        self._added_ids = frozenset(encoder.get_added_tokens_decoder())
+        self._added_ids = frozenset(self._added.values())
         self._symbols = _byte_symbols() if _is_byte_level(encoder) else {}
         self.strips_space = bool(self._start)
         """Does a whole text lose its first space when decoded, as with Llama 2?"""
 
     @classmethod
-    def load(cls, folder: Path) -> "Tokenizer":
+    def load(cls, folder: Path, template: str = "") -> "Tokenizer":
         """Read tokenizer.json and what the configuration files say. Raises `BadModel`."""
         encoder = _encoder(folder)
         config = read_json(folder / "tokenizer_config.json")
         named = {**read_json(folder / "special_tokens_map.json"), **config}
         special = {key: text for key in named if (text := _text(key, named[key])) is not None}
-        return cls(encoder, special=special, end_ids=_end_ids(folder, encoder, special))
+        end_ids = _end_ids(folder, encoder, special)
+        return cls(encoder, special=special, end_ids=end_ids, template=template)
 
     @property
     def bos_id(self) -> int | None:
         """The token that begins a text, if there is one."""
         bos = self.special.get("bos_token")
         return None if bos is None else self._encoder.token_to_id(bos)
+
+    def added_id(self, text: str) -> int | None:
+        """The id of a control token or another word that was added to the vocabulary."""
+        return self._added.get(text)
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Ids of `text`; spelled control tokens become control tokens, except shielded ones."""
@@ -81,13 +104,16 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """The text of `ids` in the middle of a text, so that pieces of an answer can be joined.
 
-        Special tokens are left out. U+FFFD stands for bytes that are not a character (yet).
+        Special tokens but `MARKERS` are left out. U+FFFD stands for bytes that are not a character
+        (yet).
         Decoders of the SentencePiece kind drop a text's first space; behind a start of known text
         they keep it.
         """
+        shown = [id for id in ids if id not in self._hidden]
         if not self._start:
-            return str(self._encoder.decode(list(ids)))
-        return str(self._encoder.decode([self._start[0], *ids]))[self._start[1] :]
+            return str(self._encoder.decode(shown, skip_special_tokens=False))
+        text = self._encoder.decode([self._start[0], *shown], skip_special_tokens=False)
+        return str(text)[self._start[1] :]
 
     def bytes_of(self, id: int) -> bytes:
         """The token's own part of the UTF-8 of a text that it stands in; b"" for a control token.
@@ -165,6 +191,11 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list) else [value]
 
 
+def _hidden_ids(encoder: Encoder) -> frozenset[int]:
+    added = encoder.get_added_tokens_decoder().items()
+    return frozenset(id for id, token in added if token.special and token.content not in MARKERS)
+
+
 def _is_byte_level(encoder: Encoder) -> bool:
     """Does the vocabulary write each byte as one symbol, as GPT-2's does?"""
     return encoder.decoder is not None and b'"ByteLevel"' in encoder.decoder.__getstate__()
@@ -178,13 +209,14 @@ def _byte_symbols() -> dict[str, int]:
     return symbols | {chr(0x100 + place): byte for place, byte in enumerate(others)}
 
 
-def _control_pattern(encoder: Encoder) -> re.Pattern[str]:
+def _control_pattern(encoder: Encoder, template: str) -> re.Pattern[str]:
     """Finds the first character of each spelling of a control token.
 
     A control token of a single character cannot be broken; no family has one.
     """
     added = encoder.get_added_tokens_decoder().values()
-    texts = [token.content for token in added if token.special and len(token.content) > 1]
+    control = (token.content for token in added if token.special or token.content in template)
+    texts = [text for text in control if len(text) > 1 and not text.isspace()]
     spellings = "|".join(re.escape(text) for text in sorted(texts, key=len, reverse=True))
     return re.compile(f"(?=(?:{spellings}))(.)" if texts else "(?!)()", re.DOTALL)
 

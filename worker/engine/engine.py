@@ -11,6 +11,7 @@ import torch
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
 from worker.engine.limits import Limits
 from worker.engine.logprobs import logprobs, queries
+from worker.engine.masks import Faults, Masks
 from worker.engine.meter import Meter
 from worker.engine.model import Model, context_limit
 from worker.engine.pages import Pages
@@ -45,6 +46,7 @@ class InferenceEngine:
         self._sequences: dict[str, Sequence] = {}
         self._cancelled: set[str] = set()
         self._order = itertools.count()
+        self._masks = Masks(model.vocabulary_size)
         self._meter = Meter()
         self._clock = clock
         self._work = threading.Condition()
@@ -64,6 +66,7 @@ class InferenceEngine:
         """
         assert request.prompt, "the API refuses an empty prompt"
         assert request.logprobs is not None or not request.scores_prompt
+        assert request.grammar is None or not request.min_tokens, "a grammar may have to end"
         assert len(request.prompt) + request.max_tokens <= context_limit(self._model)
         with self._work:
             self._admit(request)
@@ -93,6 +96,7 @@ class InferenceEngine:
             self._work.notify()
         if self._thread.is_alive():
             self._thread.join()
+        self._masks.close()
 
     def check(self) -> None:
         """Prove that pages are counted exactly and that no sequence is lost."""
@@ -159,17 +163,19 @@ class InferenceEngine:
 
     def _step(self, plan: Plan) -> News:
         started = self._clock()
+        bars = self._masks.begin([sequence.constraint for sequence in plan.completing])
         logits = self._model.forward(plan.step())
         last = logits if len(logits) == len(plan.completing) else logits[plan.last_rows]
-        ids = choose(last, [_pick(sequence) for sequence in plan.completing])
+        barred = bars.result()
+        ids = choose(barred.apply(last), [_pick(sequence) for sequence in plan.completing])
         scores = iter(logprobs(logits, list(queries(plan, ids))))
-        return self._commit(plan, ids, scores, self._clock() - started)
+        return self._commit(plan, ids, scores, barred.faults, self._clock() - started)
 
     def _commit(
-        self, plan: Plan, ids: list[int], scores: Iterator[Logprob], seconds: float
+        self, plan: Plan, ids: list[int], scores: Iterator[Logprob], faults: Faults, seconds: float
     ) -> News:
+        """Count the step; `ids` and `faults` by row of the completing sequences."""
         news: News = []
-        chosen = iter(ids)
         with self._work:
             self._meter.count(plan.rows, seconds)
             for share in plan.shares:
@@ -177,10 +183,21 @@ class InferenceEngine:
                 sequence = share.sequence
                 sequence.scores.extend(itertools.islice(scores, share.scored))
                 if share.completes:
-                    asked = sequence.request.logprobs is not None
+                    row, asked = len(news), sequence.request.logprobs is not None
                     score = next(scores) if asked else None
-                    news.append((sequence.listener, self._append(sequence, next(chosen), score)))
+                    news.append(self._advance(sequence, ids[row], score, faults.get(row)))
         return news
+
+    def _advance(
+        self, sequence: Sequence, id: int, score: Logprob | None, fault: CloisterError | None
+    ) -> tuple[Listener, Event]:
+        """One more token, or the end if the sequence's grammar cannot be followed any further."""
+        try:
+            if fault is not None:
+                raise fault
+            return sequence.listener, self._append(sequence, id, score)
+        except CloisterError as error:
+            return self._end(sequence, error)
 
     def _append(self, sequence: Sequence, id: int, logprob: Logprob | None) -> Token:
         text = sequence.accept(id)

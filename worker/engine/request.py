@@ -40,6 +40,31 @@ class Sampling:
         return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
 
 
+class Constraint(Protocol):
+    """What one sequence may say next. Used by one thread at a time."""
+
+    @property
+    def complete(self) -> bool:
+        """Is all said, so that only an end could follow?"""
+
+    def allowed(self) -> bytes:
+        """One bit a token id, lowest bit first: may it be the next one?
+
+        The model's end ids are allowed only where the text may end. Raises `BadRequest` when the
+        rules cannot be followed within their limits.
+        """
+
+    def accept(self, token: int) -> None:
+        """An allowed token, no end id, was chosen. Raises as `allowed` does."""
+
+
+class Grammar(Protocol):
+    """Rules for a whole text; many sequences may follow them at once."""
+
+    def begin(self) -> Constraint:
+        """The rules at the start of a text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One sequence to generate. Valid once built: `prompt` + `max_tokens` fit the context.
@@ -64,6 +89,7 @@ class Request:
     logprobs: int | None = None
     scores_prompt: bool = False
     salt: str = field(default="", repr=False)
+    grammar: Grammar | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

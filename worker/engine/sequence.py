@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass, field
 
-from worker.engine.request import Finish, Listener, Logprob, Request
+from worker.engine.request import Constraint, Finish, Listener, Logprob, Request
 from worker.engine.text import TextStream
 
 
@@ -23,7 +23,12 @@ class Sequence:
     finish: Finish | None = None
     scores: list[Logprob] = field(default_factory=list, repr=False)  # of prompt tokens 1, 2, ...
     settled: int = 0  # tokens whose text has begun to show
+    constraint: Constraint | None = field(init=False, repr=False)
     _begins: deque[int] = field(default_factory=deque)  # of unsettled tokens, in characters
+
+    def __post_init__(self) -> None:
+        grammar = self.request.grammar
+        self.constraint = None if grammar is None else grammar.begin()
 
     @property
     def wanted(self) -> int:
@@ -72,10 +77,20 @@ class Sequence:
         certain = self.text.push(token, may_stop=may_stop)
         if self.text.stopped:
             self.finish = Finish.STOP
+        elif self._completes(token):
+            self.finish = Finish.STOP
+            certain += self.text.end()
         elif self.remaining == 0:
             self.finish = Finish.LENGTH
             certain += self.text.end()
         return certain
+
+    def _completes(self, token: int) -> bool:
+        """Is all said that the grammar wants?"""
+        if self.constraint is None:
+            return False
+        self.constraint.accept(token)
+        return self.constraint.complete
 
     def _settle(self, token: int, begin: int) -> None:
         """Settle all whose text shows; at the end also those of no text, unless it was cut."""

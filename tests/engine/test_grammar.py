@@ -1,0 +1,394 @@
+"""Answers that are held to a grammar are valid or cut by their limit, whatever the model says.
+
+The model's logits are random, so nothing but the grammar makes an answer valid.
+"""
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from tokenizers import Tokenizer as Encoder
+
+from cloister.errors import BadRequest
+from tests.engine.conftest import Answer
+from tests.engine.fakes import PagedModel
+from tests.fakes.vocabulary import byte_tokenizer, llama2_tokenizer, write_folder
+from worker.api.structure import json_rule
+from worker.api.tokenizer import Tokenizer
+from worker.engine.engine import InferenceEngine
+from worker.engine.grammar import Grammars, Source
+from worker.engine.limits import Limits
+from worker.engine.request import Constraint, Finish, Grammar, Request, Sampling, Token
+from worker.engine.step import Step
+
+SCHEMAS: dict[str, Any] = {
+    "any": {},
+    "true": True,
+    "object": {"type": "object", "maxProperties": 2},
+    "flat": {
+        "type": "object",
+        "properties": {"name": {"type": "string", "maxLength": 8}, "age": {"type": "integer"}},
+        "required": ["name", "age"],
+        "additionalProperties": False,
+    },
+    "optional": {
+        "properties": {key: {"type": "boolean"} for key in "abc"},
+        "additionalProperties": False,
+        "type": "object",
+    },
+    "extra": {"type": "object", "additionalProperties": {"type": "null"}, "maxProperties": 3},
+    "required extra": {
+        "type": "object",
+        "required": ["x"],
+        "additionalProperties": {"type": "boolean"},
+        "maxProperties": 2,
+    },
+    "pattern properties": {
+        "type": "object",
+        "patternProperties": {"^k[0-9]$": {"type": "integer"}},
+        "additionalProperties": False,
+        "maxProperties": 3,
+    },
+    "counted properties": {
+        "type": "object",
+        "additionalProperties": {"const": 1},
+        "minProperties": 1,
+        "maxProperties": 2,
+    },
+    "nested": {
+        "type": "object",
+        "properties": {
+            "a": {
+                "type": "object",
+                "properties": {"b": {"type": "array", "items": {"enum": [1, 2]}, "maxItems": 3}},
+                "required": ["b"],
+                "additionalProperties": False,
+            }
+        },
+        "required": ["a"],
+        "additionalProperties": False,
+    },
+    "enum": {"enum": ["red", "grün", 3, None, True, {"a": [1]}]},
+    "const": {"const": {"deep": ["x", 1.5]}},
+    "boolean": {"type": "boolean"},
+    "null": {"type": "null"},
+    "types": {"type": ["integer", "null"]},
+    "integer": {"type": "integer", "minimum": -5, "maximum": 250},
+    "exclusive": {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 3},
+    "number": {"type": "number", "minimum": 0.5, "maximum": 2.25},
+    "multiple": {"type": "integer", "multipleOf": 7, "minimum": 0, "maximum": 700},
+    "string": {"type": "string", "minLength": 2, "maxLength": 5},
+    "pattern": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{2,4}$"},
+    "loose pattern": {"type": "string", "pattern": "[xy]z", "maxLength": 9},
+    "unicode": {"type": "string", "pattern": "^[äöü€👍]{1,6}$"},
+    **{
+        f"format {name}": {"type": "string", "format": name}
+        for name in ("date", "time", "date-time", "uuid", "ipv4", "email", "duration")
+    },
+    "array": {"type": "array", "items": {"type": "boolean"}, "minItems": 1, "maxItems": 4},
+    "tuple": {
+        "type": "array",
+        "prefixItems": [{"type": "integer"}, {"type": "boolean"}],
+        "items": False,
+        "minItems": 2,
+    },
+    "tuple and more": {
+        "type": "array",
+        "prefixItems": [{"const": "a"}],
+        "items": {"type": "null"},
+        "maxItems": 3,
+    },
+    "any of": {"anyOf": [{"type": "integer", "maximum": 9}, {"type": "boolean"}]},
+    "one of": {"oneOf": [{"type": "boolean"}, {"type": "null"}]},
+    "union by tag": {
+        "oneOf": [
+            {
+                "type": "object",
+                "properties": {"kind": {"const": kind}, "value": {"type": value}},
+                "required": ["kind", "value"],
+                "additionalProperties": False,
+            }
+            for kind, value in (("n", "null"), ("b", "boolean"))
+        ]
+    },
+    "all of": {
+        "allOf": [{"type": "integer", "minimum": 3}, {"maximum": 8}],
+    },
+    "reference": {
+        "$defs": {"colour": {"enum": ["red", "blue"]}},
+        "type": "array",
+        "items": {"$ref": "#/$defs/colour"},
+        "maxItems": 3,
+    },
+    "recursive": {
+        "$defs": {
+            "tree": {
+                "type": "object",
+                "properties": {"left": {"anyOf": [{"$ref": "#/$defs/tree"}, {"type": "null"}]}},
+                "required": ["left"],
+                "additionalProperties": False,
+            }
+        },
+        "$ref": "#/$defs/tree",
+    },
+    "recursive root": {"type": "array", "items": {"$ref": "#"}, "maxItems": 2},
+    "annotated": {"title": "t", "description": "d", "default": 1, "type": "boolean"},
+    "quoted names": {
+        "type": "object",
+        "properties": {'a"b\\c\n': {"const": "\u2028</s>"}},
+        "required": ['a"b\\c\n'],
+        "additionalProperties": False,
+    },
+}
+
+
+class Bench:
+    """An engine with random logits and a real tokenizer."""
+
+    def __init__(self, encoder: Encoder, folder: Path, eos: str, **options: int) -> None:
+        self.tokenizer = Tokenizer.load(write_folder(folder, encoder, eos=eos))
+        self.model = PagedModel(**{"page_count": 4000, "context_length": 1000, **options})
+        self.model.vocabulary_size = self.tokenizer.size + 5  # padded, as many models are
+        ends = self.tokenizer.end_ids
+        self.grammars = Grammars(self.tokenizer.source, ends, self.model.vocabulary_size)
+        self.engine = InferenceEngine(self.model, self.tokenizer, Limits(sequences=64))
+
+    def lark(self, grammar: str) -> Grammar:
+        return self.grammars.compile(Source(grammar, "grammar"))
+
+    def schema(self, schema: Any) -> Grammar:
+        return self.lark(f"start: {json_rule(schema)}")
+
+    def request(self, grammar: Grammar | None, name: str = "a", **options: Any) -> Request:
+        sampling = Sampling(**{"seed": 1, **options.pop("sampling", {})})
+        values = {"max_tokens": 300, "prompt": (9, 8, 7), **options}
+        ends = self.tokenizer.end_ids
+        return Request(name, sampling=sampling, stop_ids=ends, grammar=grammar, **values)
+
+    def run(self, *requests: Request) -> list[list[Token]]:
+        """Submit all before the first step, then start and wait for all."""
+        answers = [Answer() for _ in requests]
+        for request, answer in zip(requests, answers, strict=True):
+            self.engine.submit(request, answer.events.put)
+        self.engine.start()
+        tokens = [answer.wait() for answer in answers]
+        self.engine.check()
+        return tokens
+
+
+MakeBench = Callable[..., Bench]
+KINDS = {"bytes": (byte_tokenizer, "<|im_end|>"), "sentencepiece": (llama2_tokenizer, "</s>")}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[MakeBench]:
+    made: list[Bench] = []
+
+    def make(kind: str = "bytes", **options: int) -> Bench:
+        encoder, eos = KINDS[kind]
+        made.append(Bench(encoder(), tmp_path / str(len(made)), eos, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.engine.close()
+
+
+def text(tokens: list[Token]) -> str:
+    return "".join(token.text for token in tokens)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("sampling", [{}, {"temperature": 0, "frequency_penalty": 1.5}])
+def test_random_answers_are_valid_or_cut(
+    kind: str, sampling: dict[str, float], bench: MakeBench
+) -> None:
+    it = bench(kind)
+    checks = jsonschema.Draft202012Validator.FORMAT_CHECKER
+    asked = [
+        it.request(it.schema(schema), f"{name} {seed}", sampling={**sampling, "seed": seed})
+        for name, schema in SCHEMAS.items()
+        for seed in range(3)
+    ]
+    whole = 0
+    for request, tokens in zip(asked, it.run(*asked), strict=True):
+        if tokens[-1].finish is Finish.STOP:
+            whole += 1
+            schema = SCHEMAS[request.id.rpartition(" ")[0]]
+            jsonschema.validate(
+                json.loads(text(tokens)),
+                schema,
+                jsonschema.Draft202012Validator,
+                format_checker=checks,
+            )
+        else:
+            assert len(tokens) == request.max_tokens
+    assert whole > len(asked) * 2 / 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("pattern", ["(he|the) ?[a-e]{2,5}", " x", "a*b", r"[0-9]{3}|[äß👍]+\."])
+def test_regex_is_matched(kind: str, pattern: str, bench: MakeBench) -> None:
+    it = bench(kind)
+    grammar = it.grammars.compile(Source.regex(pattern, "regex"))
+    requests = [it.request(grammar, f"{seed}", sampling={"seed": seed}) for seed in range(5)]
+    for tokens in it.run(*requests):
+        assert tokens[-1].finish is Finish.STOP
+        assert re.fullmatch(pattern, text(tokens))
+
+
+def test_lark_grammar_is_followed(bench: MakeBench) -> None:
+    it = bench()
+    sums = it.lark('start: NUMBER ("+" NUMBER)*\nNUMBER: /[1-9][0-9]{0,2}/')
+    requests = [it.request(sums, f"{seed}", sampling={"seed": seed}) for seed in range(5)]
+    for tokens in it.run(*requests):
+        assert sum(map(int, text(tokens).split("+"))) > 0
+
+
+def test_answer_stops_as_soon_as_only_an_end_could_follow(bench: MakeBench) -> None:
+    it = bench()
+    [tokens] = it.run(it.request(it.lark('start: "yes" | "no"')))
+    assert text(tokens) in ("yes", "no")
+    assert len(tokens) == len(text(tokens)), "no end token was computed for nothing"
+
+
+def test_limit_cuts_and_says_so(bench: MakeBench) -> None:
+    it = bench()
+    [tokens] = it.run(it.request(it.lark("start: /a{50}/"), max_tokens=7))
+    assert (text(tokens), tokens[-1].finish) == ("a" * 7, Finish.LENGTH)
+
+
+def test_free_sequence_does_not_notice_its_neighbour(bench: MakeBench) -> None:
+    alone, together = bench(), bench()
+    [expected] = alone.run(alone.request(None, max_tokens=40))
+    held = together.request(together.schema(SCHEMAS["nested"]), "held")
+    free = together.request(None, max_tokens=40)
+    assert together.run(held, free)[1] == expected
+
+
+def test_preempted_sequences_say_the_same(bench: MakeBench) -> None:
+    roomy, narrow = bench(), bench(page_count=16, page_size=4, context_length=64)
+    lark = 'start: ("ab" | "cd" | "e"){30}'
+
+    def asked(it: Bench) -> list[Request]:
+        grammar = it.lark(lark)
+        return [
+            it.request(grammar, f"{seed}", max_tokens=61, sampling={"seed": seed})
+            for seed in range(4)
+        ]
+
+    expected = [[token.id for token in tokens] for tokens in roomy.run(*asked(roomy))]
+    assert [[token.id for token in tokens] for tokens in narrow.run(*asked(narrow))] == expected
+    assert narrow.engine._scheduler.preemptions > 0
+
+
+class Failing:
+    """Rules that cannot be followed from the third token on."""
+
+    complete = False
+
+    def __init__(self) -> None:
+        self.accepted = 0
+
+    def begin(self) -> "Failing":
+        return Failing()
+
+    def allowed(self) -> bytes:
+        if self.accepted == 2:
+            raise BadRequest("too complex")
+        return b"\xff" * 40
+
+    def accept(self, token: int) -> None:
+        self.accepted += 1
+
+
+def test_grammar_that_fails_ends_its_own_sequence_alone(bench: MakeBench) -> None:
+    it = bench()
+    failing, well = Answer(), Answer()
+    it.engine.submit(it.request(Failing(), "failing"), failing.events.put)
+    it.engine.submit(it.request(it.lark("start: /b{20}/"), "well"), well.events.put)
+    it.engine.start()
+    with pytest.raises(BadRequest, match="too complex"):
+        failing.wait()
+    assert text(well.wait()) == "b" * 20
+    it.engine.check()
+
+
+def test_dead_end_ends_its_own_sequence_alone(bench: MakeBench) -> None:
+    class DeadEnd(Failing):
+        def begin(self) -> "DeadEnd":
+            return DeadEnd()
+
+        def allowed(self) -> bytes:
+            return b"\0" * 40
+
+    it = bench()
+    dead, well = Answer(), Answer()
+    it.engine.submit(it.request(DeadEnd(), "dead"), dead.events.put)
+    it.engine.submit(it.request(None, "well", max_tokens=9), well.events.put)
+    it.engine.start()
+    with pytest.raises(Exception, match="no token to choose"):
+        dead.wait()
+    assert len(well.wait()) == 9
+
+
+def test_masks_are_made_while_the_model_computes(bench: MakeBench) -> None:
+    asked = threading.Event()
+
+    class Noting(Failing):
+        def begin(self) -> Constraint:
+            return self
+
+        def allowed(self) -> bytes:
+            asked.set()
+            return b"\xff" * 40
+
+    class Waiting(PagedModel):
+        def forward(self, step: Step) -> Any:
+            assert asked.wait(20), "the mask is made only behind the model"
+            return super().forward(step)
+
+    it = bench()
+    it.model.__class__ = Waiting
+    [tokens] = it.run(it.request(Noting(), max_tokens=2))
+    assert len(tokens) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (Source.regex("(SECRET", "p"), "unclosed group"),
+        (Source.regex("SECRET(?=a)", "p"), "look-around"),
+        (Source("start: SECRET", "p"), "line 1, column 8"),
+        (Source('start: "SECRET', "p"), "line 1"),
+        (Source('start: %json {"type": "SECRET"}', "p"), "not valid"),
+        (Source('start: %json {"enum": []}', "p"), "no value"),
+        (Source('start: %json {"type": "integer", "minimum": 2, "maximum": 1}', "p"), "no value"),
+        (Source("start: /SECRET/" + " " * 70_000, "p"), "65536"),
+    ],
+)
+def test_bad_grammar_is_refused_without_a_word_of_it(
+    source: Source, words: str, bench: MakeBench
+) -> None:
+    with pytest.raises(BadRequest) as refusal:
+        bench().grammars.compile(source)
+    assert words in refusal.value.message
+    assert "SECRET" not in refusal.value.message
+    assert refusal.value.param == "p"
+
+
+def test_equal_sources_are_compiled_once_and_old_ones_forgotten(
+    bench: MakeBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.engine.grammar.KEPT", 2)
+    it = bench()
+    first = it.lark("start: /a/")
+    assert it.lark("start: /a/") is first
+    it.lark("start: /b/")
+    it.lark("start: /c/")
+    assert it.lark("start: /a/") is not first

@@ -1,0 +1,143 @@
+"""Grammars by llguidance: what a constrained sequence may say next. No tensors here.
+
+A grammar is compiled once and shared; each sequence follows its own copy. A client's schema or
+regex is its data: no message repeats any of it, and nothing is logged.
+"""
+
+import hashlib
+import json
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
+
+from cloister.errors import BadRequest
+
+KEPT = 128  # compiled grammars
+SOURCE_BYTES = 64 * 1024
+
+PLACE = re.compile(r"(?:at )?(\d+)\((\d+)\)")
+REGEX_FAULT = re.compile(r"^error: (.+)$", re.MULTILINE)
+"""The regex library's own words for a fault; they hold nothing of the pattern."""
+
+OPTIONS = '\n%llguidance {"no_forcing": true}'
+"""Else text without a choice is tokenised with control tokens: a spelled `</s>` would be one."""
+
+FAULTS = (
+    ("Unsatisfiable schema", "no value can satisfy the schema"),
+    ("oneOf constraints", "oneOf whose alternatives may overlap is not supported; use anyOf"),
+    ("Unimplemented keys", "the schema has a keyword that is not supported"),
+    ("unknown name", "a name is used and not defined"),
+    ("recursion limit", "it is nested too deeply"),
+    ("limit", "it is too complex"),
+    ("fuel", "it is too complex"),
+    ("too big", "it is too complex"),
+    ("too large", "it is too complex"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A grammar in llguidance's dialect of Lark, and the request's field that asked for it."""
+
+    lark: str = field(repr=False)
+    param: str
+
+    @classmethod
+    def regex(cls, pattern: str, param: str) -> "Source":
+        return cls(f"start: /{regex_to_lark(pattern, use_ascii='')}/", param)
+
+
+class CompiledGrammar:
+    """Satisfies `worker.engine.request.Grammar`."""
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        self._matcher = matcher
+
+    def begin(self) -> "Follower":
+        return Follower(self._matcher.deep_copy())
+
+
+class Follower:
+    """One sequence's way through a grammar. Satisfies `worker.engine.request.Constraint`."""
+
+    def __init__(self, matcher: LLMatcher) -> None:
+        self._matcher = matcher
+
+    @property
+    def complete(self) -> bool:
+        return self._matcher.is_stopped() and not self._matcher.is_error()
+
+    def allowed(self) -> bytes:
+        bits = self._matcher.compute_bitmask()
+        self._check()
+        return bits
+
+    def accept(self, token: int) -> None:
+        self._matcher.consume_token(token)
+        self._check()
+
+    def _check(self) -> None:
+        """Only the library's limits can stop a matcher that is given allowed tokens."""
+        if self._matcher.is_error():
+            raise BadRequest("the grammar is too complex to follow", code="grammar_too_complex")
+
+
+class Grammars:
+    """Compiles grammars for one tokenizer and keeps the latest ones. Safe in several threads.
+
+    Args:
+        tokenizer: the content of tokenizer.json
+        end_ids: allowed only where a grammar may end; other special tokens are never allowed
+        vocabulary_size: of the model; it may have more ids than the tokenizer
+    """
+
+    def __init__(self, tokenizer: str, end_ids: Iterable[int], vocabulary_size: int) -> None:
+        words = LLTokenizer(tokenizer).vocab_size
+        ends = sorted(end_ids)
+        size = max(words, vocabulary_size)
+        self._tokenizer = LLTokenizer(tokenizer, n_vocab=size, eos_token=ends or None)
+        self._limits = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
+        self._kept: OrderedDict[bytes, CompiledGrammar] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def compile(self, source: Source) -> CompiledGrammar:
+        """Takes milliseconds, so not in the event loop. Raises `BadRequest`."""
+        key = hashlib.sha256(source.lark.encode()).digest()
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        made = CompiledGrammar(self._matcher(source))
+        with self._lock:
+            self._kept[key] = made
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return made
+
+    def _matcher(self, source: Source) -> LLMatcher:
+        size = len(source.lark.encode())
+        if size > SOURCE_BYTES:
+            raise BadRequest(
+                f"{source.param}: {size} bytes; at most {SOURCE_BYTES} are allowed",
+                param=source.param,
+            )
+        grammar = json.dumps({"grammars": [{"lark_grammar": source.lark + OPTIONS}]})
+        matcher = LLMatcher(self._tokenizer, grammar, log_level=0, limits=self._limits)
+        if matcher.is_error() or matcher.get_grammar_warnings():
+            message = f"{source.param}: {explain(matcher.get_error())}"
+            raise BadRequest(message, param=source.param)
+        return matcher
+
+
+def explain(message: str) -> str:
+    """The library's message without what it quotes."""
+    if fault := REGEX_FAULT.search(message):
+        return f"a regular expression is refused: {fault[1]}"
+    place = PLACE.match(message)
+    where = f" at line {place[1]}, column {place[2]}" if place else ""
+    known = (words for sign, words in FAULTS if sign in message)
+    return f"it cannot be compiled{where}: {next(known, 'it is not valid')}"
