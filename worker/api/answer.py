@@ -6,6 +6,7 @@ token is known, so that errors could not be statuses, and runs four tasks a stre
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -57,7 +58,7 @@ class Job:
         )
 
 
-class Answer(Response):
+class Answer(Response, ABC):
     """Submits when called. The engine forgets its sequences as soon as its client leaves.
 
     An error is an HTTP status while nothing has been sent; it ends all choices.
@@ -86,9 +87,9 @@ class Answer(Response):
             self._forget()
             self._watch.end()
 
+    @abstractmethod
     async def deliver(self, inbox: Inbox, send: Send) -> None:
         """Send the whole answer."""
-        raise NotImplementedError
 
     async def take(self, inbox: Inbox) -> list[Piece]:
         """The next pieces; empty if none came for the time of a ping. Raises what `inbox` does."""

@@ -7,6 +7,7 @@ grow. What only looks like a call (no JSON, no tool of that name) comes back as 
 import ast
 import json
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
@@ -24,7 +25,7 @@ BETWEEN = " \n\r\t,;[]"
 NewId = Callable[[], str]
 
 
-class CallReader:
+class CallReader(ABC):
     """What all forms share. Only the tools `names` are called, and no more than `limit` times."""
 
     def __init__(self, names: Collection[str], new_id: NewId, limit: int) -> None:
@@ -48,9 +49,9 @@ class CallReader:
         is_border = self._count > 0 and not rest.strip()
         return [Content(rest)] if rest and not is_border else []
 
+    @abstractmethod
     def _begin(self) -> Sequence[Part] | None:
         """Read on: parts, none yet but perhaps at once (empty), or more text is needed (None)."""
-        raise NotImplementedError
 
     def _plain(self) -> Sequence[Part] | None:
         """Content, to the end."""
