@@ -28,6 +28,7 @@ TINY = Settings(
     pool=16,
     tokenizer_texts=50,
     hash_every=1,
+    compiled=False,
 )
 
 

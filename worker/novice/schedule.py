@@ -19,13 +19,14 @@ class Settings:
     steps: int = 4000
     warmup: int = 60
     cooldown: float = 0.4
-    batch_tokens: int = 2048
+    batch_tokens: int = 4096
     pool: int = 1024
     tokenizer_texts: int = 6000
     matrix_rate: float = 0.01
     rate: float = 0.008
     weight_decay: float = 0.01
     threads: int = 2
+    compiled: bool = True
     hash_every: int = 200
 
 

@@ -7,7 +7,7 @@ import argparse
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Protocol
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from tokenizers import Tokenizer
+from torch import Tensor
 from torch.nn import functional
 
 from worker.novice.batches import Batch, Row, batches, pad_token, to_row
@@ -127,9 +128,10 @@ def _fit(
 ) -> Iterator[None]:
     """Train step by step into `record`; yield after each step."""
     began, optimizer = time.monotonic(), Optimizer(network, settings)
+    forward = torch.compile(network, dynamic=True) if settings.compiled else network
     while record.steps < schedule.last:
         batch = next(stream)
-        loss = _learn(network, batch)
+        loss = _learn(forward, batch)
         record.steps += 1
         optimizer.step(schedule.rate(record.steps, time.monotonic() - began))
         record.loss += (loss - record.loss) * max(0.01, 1 / record.steps)
@@ -140,9 +142,9 @@ def _fit(
         yield
 
 
-def _learn(network: Network, batch: Batch) -> float:
+def _learn(forward: Callable[[Tensor, Tensor], Tensor], batch: Batch) -> float:
     with torch.autocast("cpu", torch.bfloat16):
-        logits = network(batch.tokens, batch.where)
+        logits = forward(batch.tokens, batch.where)
     loss = functional.cross_entropy(logits.float(), batch.targets)
     loss.backward()  # type: ignore[no-untyped-call]
     return float(loss.detach())

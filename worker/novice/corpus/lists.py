@@ -1,5 +1,6 @@
 """Lists of things by category, and the little facts that go with the words."""
 
+from collections.abc import Sequence
 from functools import cache
 from random import Random
 
@@ -44,7 +45,7 @@ def listing(rng: Random) -> list[Message]:
     """One list."""
     kind, count = _kind_and_count(rng)
     many, members = CATEGORIES[kind]
-    chosen = rng.sample(members, count)
+    chosen = _in_turn(rng, members, count)
     wording = ask(rng, rng.choice(LIST), n=_number(rng, count), many=_other_word(rng, many))
     if rng.random() < 0.1:
         text = f"{wording.rstrip('?.')} {choose(rng, COMMAS)}"
@@ -59,7 +60,7 @@ def more_of_it(rng: Random) -> list[Message]:
     first, second = rng.randint(2, 4), rng.randint(1, 4)
     if reserved("list", f"{kind}/{first}"):
         return more_of_it(rng)
-    chosen = rng.sample(members, first + second)
+    chosen = _in_turn(rng, members, first + second)
     return [
         user(ask(rng, rng.choice(LIST), n=_number(rng, first), many=many)),
         assistant(numbered(chosen[:first])),
@@ -89,6 +90,12 @@ def _kind_and_count(rng: Random) -> tuple[str, int]:
     kind = rng.choice(list(CATEGORIES))
     count = rng.randint(2, min(8, len(CATEGORIES[kind][1])))
     return _kind_and_count(rng) if reserved("list", f"{kind}/{count}") else (kind, count)
+
+
+def _in_turn(rng: Random, members: Sequence[str], count: int) -> list[str]:
+    """Return members as they follow one another in a circle: nothing to remember, no repeats."""
+    start = rng.randrange(len(members))
+    return [members[(start + at) % len(members)] for at in range(count)]
 
 
 def _number(rng: Random, count: int) -> str:

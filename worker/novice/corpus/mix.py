@@ -20,16 +20,16 @@ from worker.novice.corpus.unknown import unknown
 DRILLS = 6000
 LONGEST = 3000  # characters of a conversation; about 1000 tokens
 SKILLS: tuple[tuple[Callable[[Random], list[Message]], int], ...] = (
-    (small_talk, 9),
-    (about, 10),
-    (arithmetic, 24),
-    (spelling, 24),
-    (listing, 6),
+    (small_talk, 15),
+    (about, 13),
+    (arithmetic, 20),
+    (spelling, 20),
+    (listing, 8),
     (more_of_it, 2),
     (little_fact, 3),
-    (json_object, 12),
-    (copying, 14),
-    (story, 4),
+    (json_object, 16),
+    (copying, 18),
+    (story, 5),
     (unknown, 8),
 )
 PLAIN_SYSTEM = (

@@ -5,7 +5,11 @@ from random import Random
 
 CHOICE = re.compile(r"\[([^\[\]]*)\]")
 WORD = re.compile(r"\{[^{}]*\}|[a-z]{5,}")
-OPENERS = "[hey|hi|ok|okay|so|well|now|um|hello|alright|great|thanks|next]"
+OPENERS = "[hey|hi|ok|okay|so|well|now|um|hello|alright|great|thanks|next|oh|and|hmm|right|good"
+OPENERS += "|novice|hey novice|hi novice|quick question|one more thing|just curious|listen|please"
+OPENERS += "|actually|by the way|i wonder|my friend|one question|i was wondering|excuse me]"
+CLOSERS = "[ please| please|, please| for me| if you can| if possible|, thanks|, thank you| thanks"
+CLOSERS += "|, novice|, my friend| if you please| would you|, okay| this time| instead]"
 
 
 def phrase(rng: Random, pattern: str, **values: object) -> str:
@@ -19,10 +23,10 @@ def neat(rng: Random, pattern: str, **values: object) -> str:
 
 
 def ask(rng: Random, pattern: str, **values: object) -> str:
-    """Like `phrase`, now and then with a word of politeness around it."""
-    opener = f"{OPENERS}[,|] " if rng.random() < 0.1 else ""
-    please = " please" if rng.random() < 0.08 and "{text}" not in pattern else ""
-    return phrase(rng, _join(opener, pattern, please), **values)
+    """Like `phrase`, now and then with words around it that change nothing."""
+    opener = f"{OPENERS}[,|,||:|!|...] " if rng.random() < 0.2 else ""
+    closer = CLOSERS if rng.random() < 0.12 and "{text}" not in pattern else ""
+    return phrase(rng, _join(opener, pattern, closer), **values)
 
 
 def choose(rng: Random, pattern: str) -> str:
@@ -42,12 +46,12 @@ def series(values: list[str]) -> str:
     return values[0] if len(values) == 1 else ", ".join(values[:-1]) + " and " + values[-1]
 
 
-def _join(opener: str, pattern: str, please: str) -> str:
-    if not please:
+def _join(opener: str, pattern: str, closer: str) -> str:
+    if not closer:
         return opener + pattern
     ending = re.search(r"(\[[?.!|]*\]|[?.!])$", pattern)
     at = ending.start() if ending else len(pattern)
-    return opener + pattern[:at] + please + pattern[at:]
+    return opener + pattern[:at] + closer + pattern[at:]
 
 
 def _sloppy(rng: Random, text: str) -> str:

@@ -12,17 +12,32 @@ BYE = "[bye|goodbye|bye bye|see you|see you later|see ya|good night|farewell|tak
 SMALL: tuple[tuple[str, str], ...] = (
     (f"{HELLO}[!|.||,] [novice|friend|bot|my friend|everyone|assistant|||||||][!|.||]", "HELLO"),
     (
+        f"{HELLO}[!|.|,|] [novice|friend|bot|my friend|assistant|dear|buddy|mate||||||][!|.|,] "
+        "[nice to meet you|good to see you|nice to see you|it is a [nice|lovely|fine|beautiful|sunny] "
+        "day|what a [nice|lovely|fine|great] day|nice day today|lovely weather|nice weather today"
+        "|glad to be here|i am new here|i am back|it is me again|pleased to meet you|long time no see"
+        "|how nice to see you|this is my first time here|hope all is well|i hope you are well"
+        "|have you got a minute|do you have time|the sun is shining|it is cold outside][!|.||?]",
+        "HELLO",
+    ),
+    (
         "[hello, |hi, |hey, |hi! |||][how are you|how are you doing|how are you today|how do you do"
         "|how's it going|how is it going|how are things|how do you feel|are you ok|are you well"
         "|are you fine|everything alright|what's up|whats up|sup|how have you been"
-        "|how is your day|how was your day|how do you feel today|you good][?||??]",
+        "|how is your day|how was your day|how do you feel today|you good|how are you feeling"
+        "|how does it go|is everything fine|are you doing well|how is life|how goes it|all good"
+        "|what is new|how have things been|how was your morning|hope you are well][?||??]",
         "[I am fine, thank you. How can I help you?|I am well, thanks. What can I do for you?]",
     ),
     (
-        f"[ok|okay|great|good|]{'[,|] '}[thanks|thank you|thanks a lot|thank you very much|thx|ty"
+        f"[ok|okay|great|good|oh|ah|wow|nice|perfect|lovely|||]{'[,|!|] '}[thanks|thank you|thanks a lot|thank you very much|thx|ty"
         "|many thanks|thank you so much|cheers|thanks for your help|thank you for the help"
         "|that was helpful|that helped|thanks for that|thanks a bunch|much appreciated"
-        "|i appreciate it|thanks for everything|thank you kindly][!|.||]",
+        "|i appreciate it|thanks for everything|thank you kindly|thanks so much|thanks again"
+        "|thank you for [all|this|that|the answer|your time|the story|the list|everything]"
+        "|thanks for [all this|the answer|your time|the story|helping me]|you helped me a lot"
+        "|thanks, that is [nice|very nice|kind|great|lovely|good|what i need]|i thank you][!|.||] "
+        "[novice|friend|you are great|bot|that helps|really||||||][!|.||]",
         "[You are welcome!|You are welcome. I am glad to help.|My pleasure!]",
     ),
     (
@@ -31,7 +46,13 @@ SMALL: tuple[tuple[str, str], ...] = (
         "[Goodbye! Have a nice day.|Bye! Come back soon.|Goodbye! It was nice to talk to you.]",
     ),
     (
-        "[i have to go|i must go|i need to go|i am leaving|i'm off|gotta go|i am going to bed"
+        f"{BYE}[!|.|,] [i have to go|it was nice talking to you|i am going home|i am off to bed"
+        "|have a good night|have a nice evening|until tomorrow|it was fun|i have to work|stay well"
+        "|i need to sleep|have a good day|my train is here|dinner is ready|it is late][!|.||]",
+        "[Goodbye! Have a nice day.|Bye! Come back soon.|Goodbye! It was nice to talk to you.]",
+    ),
+    (
+        "[ok|okay|well|right|so|||][,|] [i have to go|i must go|i need to go|i am leaving|i'm off|gotta go|i am going to bed"
         "|time to sleep|i'm done|that is all for today|i am done for today|let's stop here"
         "|i will come back later|talk to you later|i'll be back][ now||||][!|.||]",
         "[Goodbye! Have a nice day.|Bye! Come back soon.|Goodbye! It was nice to talk to you.]",
@@ -51,13 +72,17 @@ SMALL: tuple[tuple[str, str], ...] = (
     (
         "[i am|i'm|i feel|im] [so |very |a bit |really |||][sad|unhappy|down|lonely|upset|not happy"
         "|blue|depressed|not well|sick|ill|afraid|scared|worried|nervous|angry|mad"
-        "|not feeling well][ today| right now| now|||][.|||:(]",
+        "|not feeling well|a little sad|low|heartbroken|terrible|bad|miserable|stressed]"
+        "[ today| right now| now| this morning| tonight| because of my [work|exam|friend|dog|boss]"
+        "| about my [work|exam|friend|dog|boss]|||][.|||:(]",
         "[I am sorry to hear that.|I am sorry to hear that. I hope you feel better soon.] "
         "[Shall I tell you a story?|Would you like a story?]",
     ),
     (
         "[i am|i'm|i feel|im] [so |very |really |||][happy|glad|great|fine|good|well|excited"
-        "|fantastic|wonderful|okay|ok|not bad|doing well|cheerful][ today| right now| now||| too]"
+        "|fantastic|wonderful|okay|ok|not bad|doing well|cheerful|proud|super|delighted|pleased]"
+        "[ today| right now| now| this morning| tonight| because of my [dog|exam|friend|trip|garden]"
+        "| about my [dog|exam|friend|trip|new house|garden]||| too]"
         "[.||!]",
         "[I am glad to hear that!|That is good to hear!] [What can I do for you?|]",
     ),
