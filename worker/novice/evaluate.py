@@ -49,7 +49,7 @@ class Graded:
 
 
 def load_items(which: str, folder: Path = HERE / "items") -> Iterator[Item]:
-    """Yield the items of a set: `development` was looked at while training was made, not `release`."""
+    """Yield the items of a set: only `release` was not looked at in development."""
     for path in sorted(folder.glob(f"{which}_*.jsonl")):
         skill = path.stem.removeprefix(f"{which}_")
         for line in path.read_text(encoding="utf-8").splitlines():
