@@ -86,7 +86,7 @@ def _add_generation(app: FastAPI, relay: Relay) -> None:
     async def generate(request: Request) -> Response:
         """Relay to a worker. Nothing of the body is read but model and previous response."""
         body = await http.read_body(request.receive)
-        members = {} if MODEL_HEADER in request.headers else parse_object(body)
+        members = {} if request.headers.get(MODEL_HEADER) else parse_object(body)
         ask = Ask(
             path=request.scope["path"],
             model=_model_name(request, members),

@@ -128,7 +128,8 @@ class Relay:
         member = self._registry.holder(tag)
         if member is None:
             raise not_found() if ask.model is None else previous_not_found()
-        member.send(ask.tokens)
+        if ask.model is not None:
+            member.send(ask.tokens)
         try:
             return await self._try(member, ask)
         except Broken:
