@@ -101,17 +101,18 @@ class ResponseFrames:
         return b"".join(map(self._frame, events))
 
     def _frame(self, event: AnyEvent) -> bytes:
-        if not isinstance(event, DeltaEvent):
-            return sse.frame(dumped(event), event.type)
-        members = event.model_dump(exclude={"obfuscation"})
-        if self._obfuscation:
-            members["obfuscation"] = padding(len(json.dumps(members)))
-        return sse.frame(json.dumps(members, separators=(",", ":")).encode(), event.type)
+        data = dumped(event)
+        if self._obfuscation and isinstance(event, DeltaEvent):
+            data = dumped(event.model_copy(update={"obfuscation": padding(len(data))}))
+        return sse.frame(data, event.type)
 
 
 def dumped(answer: ResponseBody | AnyEvent) -> bytes:
     """JSON, escaped to ASCII: some clients split lines at U+2028 and its like."""
-    return json.dumps(answer.model_dump(by_alias=True), separators=(",", ":")).encode()
+    members = answer.model_dump(by_alias=True)
+    if isinstance(answer, DeltaEvent) and answer.obfuscation is None:
+        del members["obfuscation"]
+    return json.dumps(members, separators=(",", ":")).encode()
 
 
 def _end(piece: Piece) -> End:
