@@ -10,6 +10,8 @@ from pydantic.json_schema import models_json_schema
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
+from cloister.wire.response import ResponseRequest
+from cloister.wire.response_events import ResponseEvent
 
 MEMBERS = "#/components/schemas/{model}"
 
@@ -47,10 +49,12 @@ def install(app: FastAPI) -> None:
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     _, asked = models_json_schema(
-        [(ChatRequest, "validation"), (CompletionRequest, "validation")], ref_template=MEMBERS
+        [(model, "validation") for model in (ChatRequest, CompletionRequest, ResponseRequest)],
+        ref_template=MEMBERS,
     )
     _, answered = models_json_schema(
-        [(ChatChunk, "serialization"), (CompletionChunk, "serialization")], ref_template=MEMBERS
+        [(model, "serialization") for model in (ChatChunk, CompletionChunk, ResponseEvent)],
+        ref_template=MEMBERS,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in {**asked["$defs"], **answered["$defs"]}.items():
