@@ -10,7 +10,7 @@ from pydantic import SecretStr, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cloister import http
+from cloister import anthropic, http
 from cloister.errors import BadRequest
 from cloister.fleet import (
     BEAT_PATH,
@@ -33,7 +33,12 @@ from controller.relay import Ask, Relay, RelayedAnswer
 from controller.settings import ControllerSettings
 from controller.upstream import Headers, Upstream
 
-GENERATING = ("/v1/chat/completions", "/v1/completions")
+RELAYED = (
+    *("/v1/chat/completions", "/v1/completions"),
+    *(anthropic.ROUTE, f"{anthropic.ROUTE}/count_tokens"),
+    *("/tokenize", "/detokenize"),
+)
+MODEL_OPTIONAL = ("/tokenize", "/detokenize")
 MODEL_HEADER = "x-cloister-model"
 PASSED_ON = (b"content-type", b"accept", MODEL_HEADER.encode())
 OWNER = "cloister"
@@ -71,28 +76,28 @@ def create_app(
     app.add_middleware(Access, keys=keys, join_token=join_token)
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
-    _add_generation(app, relay)
+    _add_relayed(app, relay, registry)
     _add_models(app, registry)
     _add_fleet(app, registry)
     _add_operation(app, registry, metrics)
     return app
 
 
-def _add_generation(app: FastAPI, relay: Relay) -> None:
-    async def generate(request: Request) -> Response:
+def _add_relayed(app: FastAPI, relay: Relay, registry: Registry) -> None:
+    async def pass_on(request: Request) -> Response:
         """Relay to a worker. Nothing of the body is read but the model's name."""
         body = await http.read_body(request.receive)
         ask = Ask(
             path=request.scope["path"],
-            model=_model_name(request, body),
+            model=_model_name(request, body, registry),
             tenant=request.state.tenant,
             headers=_passed_on(request),
             body=body,
         )
         return RelayedAnswer(relay, ask)
 
-    for path in GENERATING:
-        app.add_route(path, generate, methods=["POST"])
+    for path in RELAYED:
+        app.add_route(path, pass_on, methods=["POST"])
 
 
 def _add_models(app: FastAPI, registry: Registry) -> None:
@@ -146,9 +151,15 @@ def _add_operation(app: FastAPI, registry: Registry, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _model_name(request: Request, body: bytes) -> str:
-    """From the header if there is one: then the body may be sealed."""
+def _model_name(request: Request, body: bytes, registry: Registry) -> str:
+    """From the header if there is one: then the body may be sealed.
+
+    Some routes need no name where the fleet has but one.
+    """
     name = request.headers.get(MODEL_HEADER) or parse_object(body).get("model")
+    models = registry.models()
+    if name is None and request.scope["path"] in MODEL_OPTIONAL and len(models) == 1:
+        return models[0].id
     if name is None:
         raise BadRequest("model is missing; it names one of GET /v1/models", param="model")
     if not isinstance(name, str) or not name:

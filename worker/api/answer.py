@@ -5,7 +5,6 @@ token is known, so that errors could not be statuses, and runs four tasks a stre
 """
 
 import asyncio
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -171,12 +170,12 @@ class StreamedAnswer(Answer):
         except CloisterError as error:
             if not self._has_begun:
                 raise
-            await self._write(sse.frame(json.dumps(error.body()).encode()), send)
-        await send({"type": "http.response.body", "body": sse.DONE})
+            await self._write(self.job.frames.failure(error), send)
+        await send({"type": "http.response.body", "body": self.job.frames.done})
 
     def _frames(self, pieces: list[Piece]) -> bytes:
         if not pieces:
-            return sse.PING
+            return self.job.frames.ping
         frames = [frame for piece in pieces for frame in self._told(piece)]
         if not self._running:
             frames.append(self.job.frames.usage(self.job.usage()))
@@ -202,6 +201,7 @@ class StreamedAnswer(Answer):
         if not self._has_begun:
             self._has_begun = True
             await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
+            frames = self.job.frames.begin() + frames
         if frames:
             await send({"type": "http.response.body", "body": frames, "more_body": True})
 

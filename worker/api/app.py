@@ -8,14 +8,17 @@ from pydantic import SecretStr
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from cloister import __version__, http
+from cloister import __version__, anthropic, http
 from cloister.errors import Unavailable
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
+from cloister.wire.message_events import InputTokens, MessageAnswer, MessageErrorBody, MessageEvent
+from cloister.wire.messages import CountRequest, MessageRequest
 from cloister.wire.models import Model, ModelList
 from worker.api import document
 from worker.api.access import Access
 from worker.api.generate import Generator, check_name
+from worker.api.messages import renamed
 from worker.api.metrics import CONTENT_TYPE, Metrics
 from worker.api.served import Served
 from worker.engine.request import Engine
@@ -59,6 +62,7 @@ def create_app(
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, generator, readiness)
+    _add_messages(app, generator, readiness)
     _add_models(app, served)
     _add_operation(app, engine, readiness, metrics)
     document.install(app)
@@ -87,6 +91,31 @@ def _add_generation(app: FastAPI, generator: Generator, readiness: Readiness) ->
         """Continue a text, whole or as a stream of events."""
         readiness.check()
         return await generator.answer(request, generator.completion)
+
+
+def _add_messages(app: FastAPI, generator: Generator, readiness: Readiness) -> None:
+    @app.post(
+        anthropic.ROUTE,
+        response_model=None,
+        responses=document.answers(MessageAnswer, MessageEvent, MessageErrorBody),
+        openapi_extra=document.body_of(MessageRequest),
+    )
+    async def messages(request: HttpRequest) -> Response:
+        """Answer a conversation in Anthropic's form, whole or as a stream of events."""
+        readiness.check()
+        with renamed():
+            return await generator.answer(request, generator.message)
+
+    @app.post(
+        f"{anthropic.ROUTE}/count_tokens",
+        response_model=InputTokens,
+        responses=document.errors(400, 401, 404, 413, 429, 500, body=MessageErrorBody),
+        openapi_extra=document.body_of(CountRequest),
+    )
+    async def count_tokens(request: HttpRequest) -> Response:
+        """The length of a conversation's prompt."""
+        with renamed():
+            return await generator.tell(request, generator.count)
 
 
 def _add_models(app: FastAPI, served: Served) -> None:

@@ -10,12 +10,16 @@ from worker.engine.request import Finish, Grammar, Logprob, Request, Token
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some of a choice's parts, with the entries of tokens; None where none were asked for."""
+    """Some of a choice's parts, with the entries of tokens; None where none were asked for.
+
+    `stop_string` is the one that ended the choice, if one did.
+    """
 
     index: int
     parts: tuple[Part, ...] = field(default=(), repr=False)
     entries: tuple[Entry, ...] | None = field(default=None, repr=False)
     finish: ChatFinishReason | None = None
+    stop_string: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ class Choice:
         parts = self._parts(echo + self._text(token), ends=token.finish is not None)
         entries += self._settled(token.settled)
         due = self._due(entries, at_once=bool(parts or token.finish))
-        return Piece(index, parts, due, self._reason(token.finish))
+        return Piece(index, parts, due, self._reason(token.finish), token.stop_string)
 
     def hold(self, grammar: Grammar) -> None:
         """Hold the choice to a grammar, before it is submitted."""

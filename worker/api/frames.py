@@ -11,6 +11,8 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from cloister import sse
+from cloister.errors import CloisterError
 from cloister.wire.base import PromptTokensDetails, Usage
 from cloister.wire.chat import (
     ChatAnswer,
@@ -46,7 +48,13 @@ class Extras:
 
 
 class Frames(Protocol):
-    """How one kind of answer is written."""
+    """How one kind of answer is written. `ping` says that there is nothing yet, `done` ends all."""
+
+    ping: bytes
+    done: bytes
+
+    def begin(self) -> bytes:
+        """What stands before all events."""
 
     def first(self, piece: Piece) -> bytes:
         """The first event of a choice, with one part or none."""
@@ -58,7 +66,10 @@ class Frames(Protocol):
         """The event behind a choice's parts, with the entries of a piece that has no part."""
 
     def usage(self, usage: Usage) -> bytes:
-        """The last event, if asked for; `[DONE]` follows."""
+        """The last event, if asked for; `done` follows."""
+
+    def failure(self, error: CloisterError) -> bytes:
+        """The last event of a stream that broke; `done` follows."""
 
     def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
         """The body of an answer that is not streamed; one piece a choice."""
@@ -74,7 +85,20 @@ def usage_of(prompt: int, generated: int, cached: int) -> Usage:
     )
 
 
-class ChatFrames:
+class OpenAIStream:
+    """What OpenAI's streams have in common."""
+
+    ping = sse.PING
+    done = sse.DONE
+
+    def begin(self) -> bytes:
+        return b""
+
+    def failure(self, error: CloisterError) -> bytes:
+        return sse.frame(json.dumps(error.body()).encode())
+
+
+class ChatFrames(OpenAIStream):
     """The role comes once, with the first text; the finish event's delta is empty."""
 
     def __init__(self, head: Head, extras: Extras) -> None:
@@ -106,7 +130,7 @@ class ChatFrames:
         return answer.model_dump_json(exclude={"choices": left_out}).encode()
 
 
-class CompletionFrames:
+class CompletionFrames(OpenAIStream):
     """Each event has some text; the finish event's is empty."""
 
     def __init__(self, head: Head, extras: Extras) -> None:

@@ -10,21 +10,30 @@ from functools import partial
 from typing import TypeVar
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
 
 from cloister import http
 from cloister.errors import Busy, NotFound
 from cloister.wire.base import Generation, StreamOptions
+from cloister.wire.chat import ChatRequest
+from cloister.wire.message_events import InputTokens
 from cloister.wire.parse import parse_chat, parse_completion
+from cloister.wire.parse_messages import parse_count, parse_message
 from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
+from worker.api.choice import Choice
 from worker.api.conversation import converse
 from worker.api.fan_out import chat_choices, completion_choices
 from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
+from worker.api.message_frames import MessageFrames
+from worker.api.messages import chat_of
 from worker.api.metrics import Metrics, Stopwatch
 from worker.api.served import Served
 from worker.api.structure import check_may_end, structure_of
 from worker.api.to_request import chat_to_request, completion_to_requests
+from worker.engine.grammar import Source
 from worker.engine.request import Engine
 
 SMALL_BODY_BYTES = 32 * 1024  # tokenised at once; larger ones would hold other streams up
@@ -72,15 +81,31 @@ class Generator:
         kind = StreamedAnswer if wire.stream else WholeAnswer
         return kind(job, self._engine, self._bridge, watch, self._ping_s)
 
+    async def tell(self, request: HttpRequest, work: Callable[[bytes], BaseModel]) -> Response:
+        """Answer from the body alone, without the engine."""
+        body = await http.read_body(request.receive)
+        told = await self._off_loop(body, partial(work, body))
+        return Response(told.model_dump_json(), media_type="application/json")
+
     def chat(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_chat(body)
+        choices, source = self._talk(wire, _new_id("chatcmpl"), tenant)
+        frames = ChatFrames(self._head(choices[0].request.id, wire), _extras(wire))
+        return wire, Job(choices, frames, source, candidates=len(choices))
+
+    def message(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
+        wire = chat_of(parse_message(body), self._served.template)
+        choices, source = self._talk(wire, _new_id("msg"), tenant)
+        request = choices[0].request
+        return wire, Job(
+            choices, MessageFrames(request.id, wire.model, len(request.prompt)), source
+        )
+
+    def count(self, body: bytes) -> InputTokens:
+        """How long the prompt of a message is."""
+        wire = chat_of(parse_count(body), self._served.template)
         check_name(self._served, wire.model)
-        talk = converse(wire, self._served)
-        check_may_end(wire, talk.source)
-        request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant, talk.prompt)
-        choices = chat_choices(wire, request, talk, self._served.tokenizer)
-        frames = ChatFrames(self._head(request.id, wire), _extras(wire))
-        return wire, Job(choices, frames, talk.source, candidates=len(choices))
+        return InputTokens(input_tokens=len(converse(wire, self._served).prompt))
 
     def completion(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_completion(body)
@@ -92,6 +117,16 @@ class Generator:
         frames = CompletionFrames(self._head(requests[0].id, wire), _extras(wire))
         best = (wire.n or 1) if wire.is_ranked else None
         return wire, Job(choices, frames, source, candidates=wire.candidates, best=best)
+
+    def _talk(
+        self, wire: ChatRequest, id: str, tenant: str
+    ) -> tuple[tuple[Choice, ...], Source | None]:
+        """A conversation's choices, and what they are held to."""
+        check_name(self._served, wire.model)
+        talk = converse(wire, self._served)
+        check_may_end(wire, talk.source)
+        request = chat_to_request(wire, self._served, id, tenant, talk.prompt)
+        return chat_choices(wire, request, talk, self._served.tokenizer), talk.source
 
     def _head(self, id: str, wire: Generation) -> Head:
         return Head(id, int(time.time()), wire.model, self._served.fingerprint)
