@@ -25,6 +25,7 @@ from cloister.wire.base import (
     StructuredOutputs,
 )
 from cloister.wire.chat import (
+    AnyMessage,
     AssistantMessage,
     ChatRequest,
     Function,
@@ -38,7 +39,7 @@ from cloister.wire.chat import (
 )
 from cloister.wire.completion import SEQUENCES, CompletionRequest
 
-Wire = TypeVar("Wire", ChatRequest, CompletionRequest)
+Wire = TypeVar("Wire", bound=Asked)
 
 FORMS = ("str", "constrained-str", "bool", "NamedTool")
 FORM_STARTS = ("list[", "constr", "dict[", "literal[")
@@ -53,6 +54,12 @@ INNER: dict[str, tuple[type[Asked], ...]] = {
 }
 """The types inside a member, whose fields an unknown one may have meant."""
 
+REST: dict[type[Asked], unsupported.Neutral] = {
+    ChatRequest: unsupported.CHAT,
+    CompletionRequest: unsupported.COMPLETION,
+}
+"""Members that we know, besides those of the type."""
+
 WRONG_FORM = ("string_type", "list_type")  # pydantic's names of faults
 MEMBERS = 1024  # in one JSON object at most, since each wrong one would make an error
 BIAS_FORM = f"an object of at most {BIASES} token ids, each with a number from -100 to 100"
@@ -62,22 +69,18 @@ SHOWN = 64  # characters of a made-up name that an error repeats at most
 def parse_chat(body: bytes) -> ChatRequest:
     """The body of `POST /v1/chat/completions`. Raises `BadRequest`."""
     members = unsupported.without(parse_object(body), unsupported.CHAT)
-    members = _without_inner(members)
-    messages = members.get("messages")
-    if isinstance(messages, list):
-        members["messages"] = [_message(item, place) for place, item in enumerate(messages)]
-    request = _validated(ChatRequest, members)
-    for place, message in enumerate(request.messages):
-        if message.content is None and not getattr(message, "tool_calls", None):
-            param = f"messages[{place}].content"
-            raise BadRequest(f"{param}: is required without tool_calls", param=param)
+    request = validated(ChatRequest, with_messages(_without_inner(members)))
+    _check_together(request)
+    check_contents(request.messages)
     return request
 
 
 def parse_completion(body: bytes) -> CompletionRequest:
     """The body of `POST /v1/completions`. Raises `BadRequest`."""
     members = unsupported.without(parse_object(body), unsupported.COMPLETION)
-    return _validated(CompletionRequest, _without_inner(members))
+    request = validated(CompletionRequest, _without_inner(members))
+    _check_together(request)
+    return request
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -132,6 +135,23 @@ def _without_inner(members: dict[str, Any]) -> dict[str, Any]:
     return {**members, "stream_options": rest}
 
 
+def with_messages(members: dict[str, Any]) -> dict[str, Any]:
+    """`members`, those of each message less the neutral ones. Raises `BadRequest`."""
+    messages = members.get("messages")
+    if not isinstance(messages, list):
+        return members
+    known = [_message(item, place) for place, item in enumerate(messages)]
+    return {**members, "messages": known}
+
+
+def check_contents(messages: Iterable[AnyMessage]) -> None:
+    """Raises `BadRequest` where a message says nothing."""
+    for place, message in enumerate(messages):
+        if message.content is None and not getattr(message, "tool_calls", None):
+            param = f"messages[{place}].content"
+            raise BadRequest(f"{param}: is required without tool_calls", param=param)
+
+
 def _message(message: Any, place: int) -> Any:
     if not isinstance(message, dict):
         return message
@@ -159,13 +179,12 @@ def _not_yet(param: str, message: str) -> BadRequest:
     return BadRequest(message, param=param, code="unsupported_parameter")
 
 
-def _validated(wire: type[Wire], members: Mapping[str, Any]) -> Wire:
+def validated(wire: type[Wire], members: Mapping[str, Any]) -> Wire:
+    """The members as one `wire`. Raises `BadRequest`."""
     try:
-        request = wire.model_validate(members)
+        return wire.model_validate(members)
     except ValidationError as error:
         raise _explain(wire, error.errors(include_url=False)) from None
-    _check_together(request)
-    return request
 
 
 def _check_together(request: Generation) -> None:
@@ -193,7 +212,7 @@ def _check_completion(request: CompletionRequest) -> None:
         )
 
 
-def _explain(wire: type[Generation], faults: list[ErrorDetails]) -> BadRequest:
+def _explain(wire: type[Asked], faults: list[ErrorDetails]) -> BadRequest:
     """The first fault; where a value may have several forms, the one that came nearest."""
     first = faults[0]["loc"][:1]
     fault = max((fault for fault in faults if fault["loc"][:1] == first), key=_nearness)
@@ -217,10 +236,9 @@ def _unknown(param: str, known: Iterable[str]) -> BadRequest:
     return BadRequest(f"unknown field {shown}{hint}", param=shown, code="unknown_parameter")
 
 
-def _known(wire: type[Generation], loc: tuple[int | str, ...]) -> list[str]:
+def _known(wire: type[Asked], loc: tuple[int | str, ...]) -> list[str]:
     if len(loc) == 1:
-        rest = unsupported.CHAT if wire is ChatRequest else unsupported.COMPLETION
-        return [*wire.model_fields, *rest]
+        return [*wire.model_fields, *REST.get(wire, ())]
     if loc[0] == "messages":
         part = "content" in loc[:-1]
         message = [*AssistantMessage.model_fields, *ToolMessage.model_fields]

@@ -15,12 +15,13 @@ from cloister.wire.completion import CompletionAnswer, CompletionChunk, Completi
 from cloister.wire.message_events import InputTokens, MessageAnswer, MessageErrorBody, MessageEvent
 from cloister.wire.messages import CountRequest, MessageRequest
 from cloister.wire.models import Model, ModelList
+from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
 from worker.api import document
 from worker.api.access import Access
-from worker.api.generate import Generator, check_name
+from worker.api.generate import Generator
 from worker.api.messages import renamed
 from worker.api.metrics import CONTENT_TYPE, Metrics
-from worker.api.served import Served
+from worker.api.served import Served, check_name
 from worker.engine.request import Engine
 
 PING_S = 15.0
@@ -63,6 +64,7 @@ def create_app(
     app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, generator, readiness)
     _add_messages(app, generator, readiness)
+    _add_tokens(app, generator)
     _add_models(app, served)
     _add_operation(app, engine, readiness, metrics)
     document.install(app)
@@ -116,6 +118,30 @@ def _add_messages(app: FastAPI, generator: Generator, readiness: Readiness) -> N
         """The length of a conversation's prompt."""
         with renamed():
             return await generator.tell(request, generator.count)
+
+
+def _add_tokens(app: FastAPI, generator: Generator) -> None:
+    statuses = document.errors(400, 401, 404, 413, 429, 500)
+
+    @app.post(
+        "/tokenize",
+        response_model=Tokenized,
+        responses=statuses,
+        openapi_extra=document.body_of(TokenizeRequest),
+    )
+    async def tokenize(request: HttpRequest) -> Response:
+        """A prompt, or that of a conversation, as token ids."""
+        return await generator.tell(request, generator.tokenize)
+
+    @app.post(
+        "/detokenize",
+        response_model=Detokenized,
+        responses=statuses,
+        openapi_extra=document.body_of(DetokenizeRequest),
+    )
+    async def detokenize(request: HttpRequest) -> Response:
+        """The text of token ids."""
+        return await generator.tell(request, generator.detokenize)
 
 
 def _add_models(app: FastAPI, served: Served) -> None:

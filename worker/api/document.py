@@ -12,10 +12,14 @@ from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
 from cloister.wire.message_events import MessageEvent
 from cloister.wire.messages import CountRequest, MessageRequest
+from cloister.wire.tokens import DetokenizeRequest, TokenizeRequest
 
 MEMBERS = "#/components/schemas/{model}"
 
-ASKED = (ChatRequest, CompletionRequest, MessageRequest, CountRequest)
+ASKED = (
+    *(ChatRequest, CompletionRequest, MessageRequest, CountRequest),
+    *(TokenizeRequest, DetokenizeRequest),
+)
 EVENTS = (ChatChunk, CompletionChunk, MessageEvent)
 
 Responses = dict[int | str, dict[str, Any]]

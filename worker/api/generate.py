@@ -15,12 +15,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from cloister import http
-from cloister.errors import Busy, NotFound
+from cloister.errors import Busy
 from cloister.wire.base import Generation, StreamOptions
 from cloister.wire.chat import ChatRequest
 from cloister.wire.message_events import InputTokens
 from cloister.wire.parse import parse_chat, parse_completion
 from cloister.wire.parse_messages import parse_count, parse_message
+from cloister.wire.tokens import Detokenized, Tokenized
 from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
 from worker.api.choice import Choice
@@ -30,9 +31,10 @@ from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
 from worker.api.message_frames import MessageFrames
 from worker.api.messages import chat_of
 from worker.api.metrics import Metrics, Stopwatch
-from worker.api.served import Served
+from worker.api.served import Served, check_name
 from worker.api.structure import check_may_end, structure_of
 from worker.api.to_request import chat_to_request, completion_to_requests
+from worker.api.tokens import detokenize, tokenize
 from worker.engine.grammar import Source
 from worker.engine.request import Engine
 
@@ -84,8 +86,8 @@ class Generator:
     async def tell(self, request: HttpRequest, work: Callable[[bytes], BaseModel]) -> Response:
         """Answer from the body alone, without the engine."""
         body = await http.read_body(request.receive)
-        told = await self._off_loop(body, partial(work, body))
-        return Response(told.model_dump_json(), media_type="application/json")
+        told = await self._off_loop(body, lambda: work(body).model_dump_json())
+        return Response(told, media_type="application/json")
 
     def chat(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_chat(body)
@@ -117,6 +119,12 @@ class Generator:
         frames = CompletionFrames(self._head(requests[0].id, wire), _extras(wire))
         best = (wire.n or 1) if wire.is_ranked else None
         return wire, Job(choices, frames, source, candidates=wire.candidates, best=best)
+
+    def tokenize(self, body: bytes) -> Tokenized:
+        return tokenize(body, self._served)
+
+    def detokenize(self, body: bytes) -> Detokenized:
+        return detokenize(body, self._served)
 
     def _talk(
         self, wire: ChatRequest, id: str, tenant: str
@@ -157,16 +165,6 @@ class Generator:
             return await asyncio.get_running_loop().run_in_executor(self._large, work)
         finally:
             self._large_count -= 1
-
-
-def check_name(served: Served, name: str) -> None:
-    """Raises `NotFound` unless the model is served under `name`."""
-    if not served.answers_to(name):
-        raise NotFound(
-            f"model: there is no model of this name; {served.name} is served here",
-            param="model",
-            code="model_not_found",
-        )
 
 
 def _new_id(kind: str) -> str:

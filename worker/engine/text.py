@@ -14,8 +14,8 @@ class TextStream:
 
     Joined, the results of `push` and `end` are the whole text up to the first stop string, or with
     it if it `keeps_stop`; then `stop_string` is the one found. A byte sequence that never becomes a
-    character stays U+FFFD inside the text and is dropped at its end. `decoded` counts the characters of the tokens so far, `released`
-    those handed on.
+    character stays U+FFFD inside the text and is dropped at its end. `decoded` counts the
+    characters of the tokens so far, `released` those handed on.
     """
 
     def __init__(
