@@ -157,14 +157,18 @@ def _model_name(request: Request, body: bytes, registry: Registry) -> str:
     Some routes need no name where the fleet has but one.
     """
     name = request.headers.get(MODEL_HEADER) or parse_object(body).get("model")
-    models = registry.models()
-    if name is None and request.scope["path"] in MODEL_OPTIONAL and len(models) == 1:
-        return models[0].id
+    if name is None and request.scope["path"] in MODEL_OPTIONAL:
+        name = _only_model(registry)
     if name is None:
         raise BadRequest("model is missing; it names one of GET /v1/models", param="model")
     if not isinstance(name, str) or not name:
         raise BadRequest("model must be a string that is not empty", param="model")
     return name
+
+
+def _only_model(registry: Registry) -> str | None:
+    models = registry.models()
+    return models[0].id if len(models) == 1 else None
 
 
 def _passed_on(request: Request) -> Headers:

@@ -63,8 +63,8 @@ class MessageEvents(Events):
     """Anthropic's: the last event is `message_stop`, or an error."""
 
     def ending(self, error: CloisterError) -> bytes:
-        _, _, last = self._last.rstrip().rpartition(b"event: ")
-        is_over = last.startswith((b"message_stop", b"error"))
+        named = [event for event in self._last.split(b"\n\n") if event.startswith(b"event: ")]
+        is_over = named and named[-1].startswith((b"event: message_stop", b"event: error"))
         return b"" if is_over else anthropic.event(anthropic.error_body(error))
 
 

@@ -88,7 +88,8 @@ async def test_stream_that_breaks_off_ends_with_anthropic_s_error(
 def test_nothing_follows_the_last_event(last: bytes) -> None:
     broken = Unavailable("the worker's answer broke off")
     frames = MessageEvents()
-    assert frames.take(PING + PING[:9]) == PING
+    told = event("content_block_delta", index=0, delta={"text": "event: message_stop"})
+    assert frames.take(told + told[:9]) == told
     [error] = Parser().feed(frames.ending(broken))
     assert error.name == json.loads(error.data)["type"] == "error"
     for pieces in ([PING + last], [PING, last], [PING, last, b": late"]):
