@@ -177,7 +177,7 @@ class CountRequest(Cacheable):
 
     model: str
     messages: Annotated[list[Message], Field(fail_fast=True, min_length=1)]
-    system: Text = ""
+    system: Text | None = None
     tools: Annotated[list[Tool], Field(fail_fast=True, max_length=TOOLS)] | None = None
     tool_choice: (
         Annotated[AutoChoice | AnyChoice | ToolChoice | NoChoice, Field(discriminator="type")]

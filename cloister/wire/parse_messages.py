@@ -45,7 +45,8 @@ def _check_order(wire: CountRequest) -> None:
     """Results follow their calls, and the model does not speak twice."""
     made: set[str] = set()
     for place, message in enumerate(wire.messages):
-        for at, block in enumerate(message.content):
+        blocks = () if isinstance(message.content, str) else message.content
+        for at, block in enumerate(blocks):
             if isinstance(block, ToolUseBlock):
                 made.add(block.id)
             if isinstance(block, ToolResultBlock) and block.tool_use_id not in made:

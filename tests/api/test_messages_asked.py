@@ -230,7 +230,7 @@ async def test_what_is_not_done_is_refused_by_its_name(served: Served, field: st
 
 async def test_neutral_values_pass(http: httpx.AsyncClient, engine: FakeEngine) -> None:
     neutral = {
-        "metadata": {"user_id": "u"}, "service_tier": "auto", "container": None,
+        "metadata": {"user_id": "u"}, "service_tier": "auto", "container": None, "stream": None,
         "output_config": {"effort": "high"}, "thinking": {"type": "disabled"}, "tools": [],
         "cache_control": {"type": "ephemeral", "ttl": "1h"}, "system": "", "top_k": 3,
         "speed": "standard",

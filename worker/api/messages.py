@@ -35,6 +35,7 @@ NAMES = (
     (re.compile(r"\btools\[(\d+)\]\.function\.parameters\b"), r"tools.\1.input_schema"),
     (re.compile(r"\btools\[(\d+)\]\.function\b"), r"tools.\1"),
     (re.compile(r"\btool_choice\.function\.name\b"), "tool_choice.name"),
+    (re.compile(r"\btool_choice required\b"), "tool_choice any"),
     (re.compile(r"\bresponse_format\.json_schema\.schema\b"), "output_config.format.schema"),
     (re.compile(r"\breasoning_effort\b"), "thinking"),
 )
