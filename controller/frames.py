@@ -11,7 +11,13 @@ LONGEST_BORDER = 4
 
 
 class Frames(Protocol):
-    """Pieces in, pieces out: the same bytes, perhaps some of them later."""
+    """Pieces in, pieces out: the same bytes, perhaps some of them later.
+
+    `events` are those sent so far, pings left out.
+    """
+
+    @property
+    def events(self) -> int: ...
 
     def take(self, piece: bytes) -> bytes:
         """What may be sent now."""
@@ -33,11 +39,13 @@ class Events:
         self._limit = limit
         self._held = bytearray()
         self._last = b""
+        self.events = 0
 
     def take(self, piece: bytes) -> bytes:
         """Raises `TooLarge` when one event is longer than the limit."""
         if not self._held and piece.endswith(BORDERS):
             self._last = piece
+            self.events += _count(piece)
             return piece
         known = max(0, len(self._held) - LONGEST_BORDER)
         self._held += piece
@@ -47,6 +55,7 @@ class Events:
         if len(self._held) > self._limit:
             raise TooLarge(f"a server-sent event is larger than {self._limit} bytes")
         self._last = whole or self._last
+        self.events += _count(whole)
         return whole
 
     def rest(self) -> bytes:
@@ -62,6 +71,8 @@ class Events:
 class Plain:
     """Any other answer. When it breaks off, only cutting the connection tells the client."""
 
+    events = 0
+
     def take(self, piece: bytes) -> bytes:
         return piece
 
@@ -70,6 +81,11 @@ class Plain:
 
     def ending(self, _: CloisterError) -> None:
         return None
+
+
+def _count(whole: bytes) -> int:
+    """Events with data: one token each, as workers of ours stream."""
+    return max(whole.count(mark) for mark in BORDERS) - whole.count(sse.PING)
 
 
 def _end_of(mark: bytes, held: bytearray, start: int) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from fastapi import FastAPI
 
+from cloister.usage import UsageLog
 from worker.api.app import Readiness, create_app
 from worker.api.served import Served
 from worker.engine.engine import InferenceEngine
@@ -29,6 +30,7 @@ class Worker:
     engine: InferenceEngine
     served: Served
     readiness: Readiness
+    usage: UsageLog
     app: FastAPI
 
 
@@ -44,10 +46,10 @@ def build(settings: WorkerSettings) -> Worker:
     model = _model(settings, folder)
     served = _served(settings, folder, model)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
-    readiness = Readiness()
-    app = create_app(served, engine, token=settings.join_token, readiness=readiness)
+    readiness, usage = Readiness(), UsageLog()
+    app = create_app(served, engine, token=settings.join_token, usage=usage, readiness=readiness)
     engine.start()
-    return Worker(engine, served, readiness, app)
+    return Worker(engine, served, readiness, usage, app)
 
 
 def _model(settings: WorkerSettings, folder: Path) -> Decoder:

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from cloister.errors import BadSettings
 from cloister.fleet import BEAT_PATH, JOIN_PATH, LEAVE_PATH, TOKEN_HEADER
+from cloister.usage import UsageLog
 from tests.controller.conftest import MODEL, TOKEN, new_app, state
 from worker.membership import Membership
 
@@ -60,12 +61,15 @@ async def controller() -> Controller:
     return Controller()
 
 
-def member(controller: Controller, token: str = TOKEN) -> Membership:
+def member(
+    controller: Controller, token: str = TOKEN, usage: UsageLog | None = None
+) -> Membership:
     return Membership(
         "http://controller",
         SecretStr(token),
         OWN_URL,
         state,
+        usage or UsageLog(),
         transport=controller,
         sleep=controller.sleep,
     )
@@ -151,4 +155,4 @@ async def test_worker_stops_while_the_controller_is_down(controller: Controller)
 def test_address_that_is_none_is_a_bad_setting(url: str) -> None:
     for urls in ((url, OWN_URL), (OWN_URL, url)):
         with pytest.raises(BadSettings):
-            Membership(urls[0], SecretStr(TOKEN), urls[1], state)
+            Membership(urls[0], SecretStr(TOKEN), urls[1], state, UsageLog())

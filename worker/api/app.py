@@ -10,11 +10,13 @@ from starlette.responses import JSONResponse, Response
 
 from cloister import __version__, http
 from cloister.errors import Unavailable
+from cloister.usage import UsageLog
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
 from cloister.wire.models import Model, ModelList
 from worker.api import document
 from worker.api.access import Access
+from worker.api.bill import Billing
 from worker.api.generate import Generator, check_name
 from worker.api.metrics import CONTENT_TYPE, Metrics
 from worker.api.served import Served
@@ -40,11 +42,15 @@ def create_app(
     engine: Engine,
     *,
     token: SecretStr | None = None,
+    usage: UsageLog | None = None,
     readiness: Readiness | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
     ping_s: float = PING_S,
 ) -> FastAPI:
-    """A worker's app. With `token`, all but /health and /ready ask for it."""
+    """A worker's app. With `token`, all but /health and /ready ask for it.
+
+    `usage` gets what the controller's requests cost.
+    """
     readiness = readiness or Readiness()
     metrics = Metrics(engine)
     generator = Generator(served, engine, metrics, ping_s)
@@ -55,6 +61,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(Billing, log=usage or UsageLog(), believes=token is not None)
     app.add_middleware(Access, token=token)
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from worker.api.bill import Bill
 from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -50,13 +51,16 @@ class Metrics:
 
 
 class Stopwatch:
-    """Times and counts one answer. `began` is when its request came in.
+    """Times and counts one answer, for the metrics and its bill. `began` is when its request came.
 
     `prompt_tokens` tells the length of a sequence's prompt; 0 where another one has counted it.
     """
 
-    def __init__(self, metrics: Metrics, began: float, prompt_tokens: Sequence[int]) -> None:
+    def __init__(
+        self, metrics: Metrics, began: float, prompt_tokens: Sequence[int], bill: Bill
+    ) -> None:
         self._metrics = metrics
+        self._bill = bill
         self._began = began
         self._last: dict[int, float] = {}
         self._prompt_tokens = prompt_tokens
@@ -71,6 +75,8 @@ class Stopwatch:
         elif count := self._prompt_tokens[index]:
             self._metrics.prompt_tokens.inc(count)
             self._metrics.cached_tokens.inc(token.cached)
+            self._bill.prompt_tokens += count
+            self._bill.cached_tokens += token.cached
         self._last[index] = now
         self._metrics.generated_tokens.inc()
 
@@ -78,8 +84,9 @@ class Stopwatch:
         """A sequence ended."""
         self._metrics.finished.labels(reason).inc()
 
-    def end(self) -> None:
-        """All of them have."""
+    def end(self, generated_tokens: int) -> None:
+        """All of them have; so many generated tokens are told or ranked."""
+        self._bill.generated_tokens = generated_tokens
         self._metrics.duration.observe(time.perf_counter() - self._began)
 
 
