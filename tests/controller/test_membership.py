@@ -61,9 +61,7 @@ async def controller() -> Controller:
     return Controller()
 
 
-def member(
-    controller: Controller, token: str = TOKEN, usage: UsageLog | None = None
-) -> Membership:
+def member(controller: Controller, token: str = TOKEN, usage: UsageLog | None = None) -> Membership:
     return Membership(
         "http://controller",
         SecretStr(token),
