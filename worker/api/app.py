@@ -52,7 +52,7 @@ def create_app(
     `usage` gets what the controller's requests cost.
     """
     readiness = readiness or Readiness()
-    metrics = Metrics(engine)
+    metrics = Metrics(engine, served.name)
     generator = Generator(served, engine, metrics, ping_s)
     app = FastAPI(
         title="Cloister worker",

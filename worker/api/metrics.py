@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from worker.api.aliases import Aliases
 from worker.api.bill import Bill
 from worker.engine.request import Engine, Token
 
@@ -18,11 +19,16 @@ LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320
 
 
 class Metrics:
-    """All that the API counts; what the engine knows is asked of it when read."""
+    """All that the API counts; what the engine knows is asked of it when read.
 
-    def __init__(self, engine: Engine) -> None:
+    `model` is the served name, which vLLM's boards select by.
+    """
+
+    def __init__(self, engine: Engine, model: str) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_LoadCollector(engine))
+        self._aliases = CollectorRegistry()
+        self._aliases.register(Aliases(self._registry, model))
         self._requests = self._counter(
             "requests", "Requests by route and status", "route", "status"
         )
@@ -40,7 +46,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """The exposition format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) + generate_latest(self._aliases)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"cloister_{name}", what, labels, registry=self._registry)
@@ -106,6 +112,8 @@ class _LoadCollector(Collector):
         yield _gauge("tokens_per_second", "Recent throughput", load.tokens_per_s)
         yield _gauge("pages_used", "Pages of the cache in use", load.pages_used)
         yield _gauge("pages", "Pages of the cache", load.pages_total)
+        usage = load.pages_used / max(1, load.pages_total)
+        yield _gauge("cache_usage_ratio", "Part of the cache's pages in use, 0 to 1", usage)
 
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
