@@ -27,7 +27,7 @@ TOTAL = """
 SELECT tenant, sum(requests), sum(prompt_tokens), sum(cached_tokens), sum(generated_tokens)
 FROM usage WHERE day >= ? AND day <= ? GROUP BY tenant
 """
-FIRST_DAY, LAST_DAY = "0000-01-01", "9999-12-31"
+FIRST_DAY, LAST_DAY = "0001-01-01", "9999-12-31"
 
 
 @dataclass(frozen=True, slots=True)
