@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from fastapi import FastAPI
 
+from cloister.usage import UsageLog
 from worker.api.app import Readiness, create_app
 from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
@@ -31,6 +32,7 @@ class Worker:
     served: Served
     readiness: Readiness
     store: ResponseStore
+    usage: UsageLog
     app: FastAPI
 
 
@@ -46,11 +48,17 @@ def build(settings: WorkerSettings) -> Worker:
     model = _model(settings, folder)
     served = _served(settings, folder, model)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
-    readiness = Readiness()
-    store = ResponseStore(_bounds(settings))
-    app = create_app(served, engine, token=settings.join_token, readiness=readiness, store=store)
+    readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
+    app = create_app(
+        served,
+        engine,
+        token=settings.join_token,
+        usage=usage,
+        readiness=readiness,
+        store=store,
+    )
     engine.start()
-    return Worker(engine, served, readiness, store, app)
+    return Worker(engine, served, readiness, store, usage, app)
 
 
 def _model(settings: WorkerSettings, folder: Path) -> Decoder:

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from cloister import __version__, anthropic, http
 from cloister.errors import Unavailable
+from cloister.usage import UsageLog
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
 from cloister.wire.message_events import InputTokens, MessageAnswer, MessageErrorBody, MessageEvent
@@ -20,6 +21,7 @@ from cloister.wire.response_events import ResponseEvent
 from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
 from worker.api import document, response_routes
 from worker.api.access import Access
+from worker.api.bill import Billing
 from worker.api.generate import Generator
 from worker.api.messages import renamed
 from worker.api.metrics import CONTENT_TYPE, Metrics
@@ -47,14 +49,18 @@ def create_app(
     engine: Engine,
     *,
     token: SecretStr | None = None,
+    usage: UsageLog | None = None,
     readiness: Readiness | None = None,
     store: ResponseStore | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
     ping_s: float = PING_S,
 ) -> FastAPI:
-    """A worker's app. With `token`, all but /health and /ready ask for it."""
+    """A worker's app. With `token`, all but /health and /ready ask for it.
+
+    `usage` gets what the controller's requests cost.
+    """
     readiness = readiness or Readiness()
-    metrics = Metrics(engine)
+    metrics = Metrics(engine, served.name)
     store = store or ResponseStore()
     generator = Generator(served, engine, metrics, store, ping_s)
     app = FastAPI(
@@ -64,6 +70,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(Billing, log=usage or UsageLog(), believes=token is not None)
     app.add_middleware(Access, token=token)
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
