@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from fastapi import FastAPI
 
+from worker.api.answer import Patience
 from worker.api.app import Readiness, create_app
 from worker.api.served import Served
 from worker.engine.engine import InferenceEngine
@@ -45,7 +46,13 @@ def build(settings: WorkerSettings) -> Worker:
     served = _served(settings, folder, model)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
     readiness = Readiness()
-    app = create_app(served, engine, token=settings.join_token, readiness=readiness)
+    app = create_app(
+        served,
+        engine,
+        token=settings.join_token,
+        readiness=readiness,
+        patience=Patience(settings.ping_s, settings.request_timeout_s),
+    )
     engine.start()
     return Worker(engine, served, readiness, app)
 

@@ -15,12 +15,11 @@ from cloister.wire.completion import CompletionAnswer, CompletionChunk, Completi
 from cloister.wire.models import Model, ModelList
 from worker.api import document
 from worker.api.access import Access
+from worker.api.answer import Patience
 from worker.api.generate import Generator, check_name
 from worker.api.metrics import CONTENT_TYPE, Metrics
 from worker.api.served import Served
 from worker.engine.request import Engine
-
-PING_S = 15.0
 
 
 @dataclass
@@ -42,12 +41,12 @@ def create_app(
     token: SecretStr | None = None,
     readiness: Readiness | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
-    ping_s: float = PING_S,
+    patience: Patience | None = None,
 ) -> FastAPI:
     """A worker's app. With `token`, all but /health and /ready ask for it."""
     readiness = readiness or Readiness()
     metrics = Metrics(engine)
-    generator = Generator(served, engine, metrics, ping_s)
+    generator = Generator(served, engine, metrics, patience or Patience())
     app = FastAPI(
         title="Cloister worker",
         version=__version__,

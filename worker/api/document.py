@@ -25,7 +25,7 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
 def answers(whole: type[BaseModel], chunk: type[BaseModel]) -> Responses:
     """The answers of a route that generates."""
     events = {"text/event-stream": {"schema": _reference(chunk)}}
-    return {200: {"model": whole, "content": events}, **errors(400, 401, 404, 413, 429, 500, 503)}
+    return {200: {"model": whole, "content": events}, **errors(400, 401, 404, 408, 413, 429, 500, 503)}
 
 
 def errors(*statuses: int) -> Responses:

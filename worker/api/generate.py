@@ -16,7 +16,7 @@ from cloister import http
 from cloister.errors import Busy, NotFound
 from cloister.wire.base import Generation, StreamOptions
 from cloister.wire.parse import parse_chat, parse_completion
-from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
+from worker.api.answer import Answer, Job, Patience, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
 from worker.api.conversation import converse
 from worker.api.fan_out import chat_choices, completion_choices
@@ -42,12 +42,12 @@ class Generator:
         served: Served,
         engine: Engine,
         metrics: Metrics,
-        ping_s: float,
+        patience: Patience,
     ) -> None:
         self._served = served
         self._engine = engine
         self._metrics = metrics
-        self._ping_s = ping_s
+        self._patience = patience
         self._bridge = Bridge()
         self._large = ThreadPoolExecutor(1, "tokenise")
         self._large_count = 0
@@ -70,7 +70,7 @@ class Generator:
         await self._hold(job)
         watch = Stopwatch(self._metrics, began, job.prompt_tokens)
         kind = StreamedAnswer if wire.stream else WholeAnswer
-        return kind(job, self._engine, self._bridge, watch, self._ping_s)
+        return kind(job, self._engine, self._bridge, watch, self._patience)
 
     def chat(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_chat(body)
