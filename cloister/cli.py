@@ -23,6 +23,7 @@ COMMANDS = {
     "worker": Command("worker.__main__:main", "start one model worker alone"),
     "webui": Command("webui.__main__:main", "start the chat page alone"),
     "chat": Command("cloister.chat:main", "chat in the terminal with any OpenAI address"),
+    "conform": Command("cloister.conform.command:main", "check any OpenAI address"),
     "convert": Command("worker.model.convert:main", "turn pickled weights into safetensors"),
     "version": Command("cloister.cli:version", "print the version"),
 }
