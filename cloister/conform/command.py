@@ -52,6 +52,7 @@ class ConformSettings(Settings):
     api_key: SecretStr = Field(SecretStr(""), description="key for that address, if it wants one")
     only: str = Field("", description="run only checks whose id begins with this, such as tools.")
     report: Path | None = Field(None, description="file for a report as JSON")
+    context_length: int = Field(0, ge=0, description="tokens it takes, if the server does not tell")
     timeout_s: float = Field(120.0, gt=0, description="seconds that one answer may take")
 
 
@@ -78,7 +79,7 @@ async def examine(settings: ConformSettings) -> Report:
     async with httpx.AsyncClient(
         timeout=settings.timeout_s, limits=limits, trust_env=False
     ) as http:
-        server = Server(http, settings.url, model, key)
+        server = Server(http, settings.url, model, key, settings.context_length)
         chosen = [check for check in CHECKS if check.id.startswith(settings.only)]
         return Report(settings.url, model, [await outcome(check, server) for check in chosen])
 

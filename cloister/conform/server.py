@@ -35,12 +35,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """`root` is the address without `/v1`; `model` is what most checks ask for."""
+    """`root` is the address without `/v1`; `model` is what most checks ask for.
+
+    `context_length` is in tokens, 0 if only the server may know it.
+    """
 
     http: httpx.AsyncClient
     url: str
     model: str
     api_key: str = field(default="", repr=False)
+    context_length: int = 0
 
     @property
     def root(self) -> str:

@@ -115,7 +115,7 @@ class ChunkChoice(Shape):
     index: Natural
     delta: Delta
     logprobs: ChatLogprobs | None = None
-    finish_reason: Finish | None
+    finish_reason: Finish | None = None
 
 
 class Chunk(Shape):
@@ -154,7 +154,7 @@ class TextChunkChoice(Shape):
     index: Natural
     text: str
     logprobs: TextLogprobs | None = None
-    finish_reason: Literal["stop", "length", "content_filter"] | None
+    finish_reason: Literal["stop", "length", "content_filter"] | None = None
 
 
 class TextChunk(Shape):

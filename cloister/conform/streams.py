@@ -34,7 +34,10 @@ async def lines(server: Server) -> None:
 
 @suite.check("each chunk has OpenAI's shape")
 async def shape(server: Server) -> None:
-    expect(await said(server), "there is no chunk")
+    parts = list(of_choice(await said(server)))
+    expect(parts, "there is no chunk")
+    told = all("finish_reason" in part.model_fields_set for part in parts)
+    expect(told, "finish_reason is left out, where OpenAI sends null")
 
 
 @suite.check("the role comes once, with the first chunk")
