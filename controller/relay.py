@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from cloister.errors import Busy, CloisterError, TooLarge, Unavailable
 from cloister.fleet import TENANT_HEADER, TOKEN_HEADER
+from cloister.response_id import not_found, previous_not_found
 from controller.frames import Events, Frames, Plain
 from controller.metrics import Metrics
 from controller.registry import Member, Registry
@@ -45,13 +46,18 @@ class Silent(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request on its way to a worker. `headers` are those of the client that may pass."""
+    """A request on its way to a worker: one of those of `model`, or the one that has the `tag`.
+
+    `headers` are those of the client that may pass.
+    """
 
     path: str
-    model: str
+    model: str | None
     tenant: str
     headers: Headers = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
+    tag: str | None = None
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -96,6 +102,9 @@ class Relay:
             Unavailable: nobody does just now, or all that do failed.
             Busy: all are full; the smallest of their `Retry-After`.
         """
+        if ask.tag is not None:
+            return await self._begin_at_holder(ask, ask.tag)
+        assert ask.model is not None, "a request names a model or a worker"
         self._registry.check(ask.model)
         tried: set[str] = set()
         waits_s: list[float] = []
@@ -114,6 +123,19 @@ class Relay:
             raise Busy(message, retry_after_s=min(waits_s))
         raise self._registry.no_worker()
 
+    async def _begin_at_holder(self, ask: Ask, tag: str) -> Begun:
+        """Only this worker has what the request speaks of."""
+        member = self._registry.holder(tag)
+        if member is None:
+            raise not_found() if ask.model is None else previous_not_found()
+        if ask.model is not None:
+            member.send(ask.tokens)
+        try:
+            return await self._try(member, ask)
+        except Broken:
+            self._registry.suspend(member)
+            raise self._registry.no_worker() from None
+
     async def finish(self, begun: Begun, send: Send) -> None:
         """Pass the answer on to its end, and close it, whatever happens."""
         try:
@@ -131,7 +153,7 @@ class Relay:
 
     async def _open(self, member: Member, ask: Ask) -> Begun:
         headers = (*ask.headers, self._token, (TENANT_HEADER.encode(), ask.tenant.encode()))
-        answer = await self._upstream.post(member.url + ask.path, headers, ask.body)
+        answer = await self._upstream.ask(ask.method, member.url + ask.path, headers, ask.body)
         try:
             _check_status(answer)
             first = await answer.read()

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from worker.api.answer import Patience
 from worker.api.app import Readiness, create_app
+from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
@@ -30,6 +31,7 @@ class Worker:
     engine: InferenceEngine
     served: Served
     readiness: Readiness
+    store: ResponseStore
     app: FastAPI
 
 
@@ -46,15 +48,17 @@ def build(settings: WorkerSettings) -> Worker:
     served = _served(settings, folder, model)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
     readiness = Readiness()
+    store = ResponseStore(_bounds(settings))
     app = create_app(
         served,
         engine,
         token=settings.join_token,
         readiness=readiness,
+        store=store,
         patience=Patience(settings.ping_s, settings.request_timeout_s),
     )
     engine.start()
-    return Worker(engine, served, readiness, app)
+    return Worker(engine, served, readiness, store, app)
 
 
 def _model(settings: WorkerSettings, folder: Path) -> Decoder:
@@ -84,6 +88,14 @@ def _limits(settings: WorkerSettings) -> Limits:
         sequences=settings.sequences,
         queued_requests=settings.queued_requests,
         queued_tokens=settings.queued_tokens,
+    )
+
+
+def _bounds(settings: WorkerSettings) -> Bounds:
+    return Bounds(
+        responses=settings.kept_responses,
+        size_bytes=settings.kept_mb * 2**20,
+        seconds=settings.kept_s,
     )
 
 

@@ -53,6 +53,11 @@ class WorkerSettings(Settings):
     request_timeout_s: float = Field(
         3600.0, gt=0, description="Most seconds that a request may take, waiting included."
     )
+    kept_responses: int = Field(
+        1024, ge=0, description="Most responses kept for /v1/responses, in memory only; 0: none."
+    )
+    kept_mb: int = Field(64, ge=1, description="Size of all kept responses, in MiB.")
+    kept_s: float = Field(3600.0, gt=0, description="Seconds for which a response is kept.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged; never prompts, answers or keys."
     )

@@ -13,11 +13,14 @@ from cloister.errors import Unavailable
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
 from cloister.wire.models import Model, ModelList
-from worker.api import document
+from cloister.wire.response import ResponseBody, ResponseRequest
+from cloister.wire.response_events import ResponseEvent
+from worker.api import document, response_routes
 from worker.api.access import Access
 from worker.api.answer import Patience
 from worker.api.generate import Generator, check_name
 from worker.api.metrics import CONTENT_TYPE, Metrics
+from worker.api.response_store import ResponseStore
 from worker.api.served import Served
 from worker.engine.request import Engine
 
@@ -40,13 +43,15 @@ def create_app(
     *,
     token: SecretStr | None = None,
     readiness: Readiness | None = None,
+    store: ResponseStore | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
     patience: Patience | None = None,
 ) -> FastAPI:
     """A worker's app. With `token`, all but /health and /ready ask for it."""
     readiness = readiness or Readiness()
     metrics = Metrics(engine)
-    generator = Generator(served, engine, metrics, patience or Patience())
+    store = store or ResponseStore()
+    generator = Generator(served, engine, metrics, store, patience or Patience())
     app = FastAPI(
         title="Cloister worker",
         version=__version__,
@@ -58,6 +63,7 @@ def create_app(
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, generator, readiness)
+    response_routes.add(app, store)
     _add_models(app, served)
     _add_operation(app, engine, readiness, metrics)
     document.install(app)
@@ -86,6 +92,17 @@ def _add_generation(app: FastAPI, generator: Generator, readiness: Readiness) ->
         """Continue a text, whole or as a stream of events."""
         readiness.check()
         return await generator.answer(request, generator.completion)
+
+    @app.post(
+        "/v1/responses",
+        response_model=None,
+        responses=document.answers(ResponseBody, ResponseEvent),
+        openapi_extra=document.body_of(ResponseRequest),
+    )
+    async def responses(request: HttpRequest) -> Response:
+        """Answer a conversation by items, whole or as a stream of typed events."""
+        readiness.check()
+        return await generator.answer(request, generator.response)
 
 
 def _add_models(app: FastAPI, served: Served) -> None:

@@ -11,6 +11,8 @@ from cloister.fleet import TOKEN_HEADER
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
+from cloister.wire.response import ResponseRequest
+from cloister.wire.response_events import ResponseEvent
 from worker.api.access import OPEN_PATHS
 
 MEMBERS = "#/components/schemas/{model}"
@@ -55,10 +57,12 @@ def install(app: FastAPI) -> None:
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     _, asked = models_json_schema(
-        [(ChatRequest, "validation"), (CompletionRequest, "validation")], ref_template=MEMBERS
+        [(model, "validation") for model in (ChatRequest, CompletionRequest, ResponseRequest)],
+        ref_template=MEMBERS,
     )
     _, answered = models_json_schema(
-        [(ChatChunk, "serialization"), (CompletionChunk, "serialization")], ref_template=MEMBERS
+        [(model, "serialization") for model in (ChatChunk, CompletionChunk, ResponseEvent)],
+        ref_template=MEMBERS,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in {**asked["$defs"], **answered["$defs"]}.items():

@@ -11,6 +11,8 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from cloister import sse
+from cloister.errors import CloisterError
 from cloister.wire.base import PromptTokensDetails, Usage
 from cloister.wire.chat import (
     ChatAnswer,
@@ -21,7 +23,7 @@ from cloister.wire.chat import (
     MadeFunction,
 )
 from cloister.wire.completion import CompletionAnswer, CompletionChoice
-from worker.api.choice import Piece
+from worker.api.choice import Piece, joined
 from worker.api.logprobs import chat_logprobs, completion_logprobs
 from worker.api.padding import padding
 from worker.api.parts import Arguments, Call, Content, Part, Reasoning
@@ -58,10 +60,13 @@ class Frames(Protocol):
         """The event behind a choice's parts, with the entries of a piece that has no part."""
 
     def usage(self, usage: Usage) -> bytes:
-        """The last event, if asked for; `[DONE]` follows."""
+        """The last event, if there is one behind the ends of all choices; `[DONE]` follows."""
 
-    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
-        """The body of an answer that is not streamed; one piece a choice."""
+    def failure(self, error: CloisterError) -> bytes:
+        """The last event of a stream that fails; `[DONE]` follows."""
+
+    def whole(self, told: Sequence[Sequence[Piece]], usage: Usage) -> bytes:
+        """The body of an answer that is not streamed; all pieces of each choice."""
 
 
 def usage_of(prompt: int, generated: int, cached: int) -> Usage:
@@ -81,6 +86,7 @@ class ChatFrames:
         self._head = head
         self._events = _Events(head, "chat.completion.chunk", extras)
         self.usage = self._events.usage
+        self.failure = self._events.failure
 
     def first(self, piece: Piece) -> bytes:
         delta = '"delta":{"role":"assistant",' + _delta(piece) + "}"
@@ -93,13 +99,13 @@ class ChatFrames:
         told = None if piece.parts else _told(piece)
         return self._events.choice(piece.index, '"delta":{}', told, piece.finish)
 
-    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
+    def whole(self, told: Sequence[Sequence[Piece]], usage: Usage) -> bytes:
         answer = ChatAnswer(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
             system_fingerprint=self._head.system_fingerprint,
-            choices=list(map(_chat_choice, pieces)),
+            choices=list(map(_chat_choice, map(joined, told))),
             usage=usage,
         )
         left_out = {place: {"message": _absent(one)} for place, one in enumerate(answer.choices)}
@@ -113,6 +119,7 @@ class CompletionFrames:
         self._head = head
         self._events = _Events(head, "text_completion", extras)
         self.usage = self._events.usage
+        self.failure = self._events.failure
 
     def first(self, piece: Piece) -> bytes:
         return self.part(piece)
@@ -125,13 +132,13 @@ class CompletionFrames:
         told = None if piece.parts else completion_logprobs(piece.entries or None)
         return self._events.choice(piece.index, '"text":""', told, piece.finish)
 
-    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
+    def whole(self, told: Sequence[Sequence[Piece]], usage: Usage) -> bytes:
         answer = CompletionAnswer(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
             system_fingerprint=self._head.system_fingerprint,
-            choices=list(map(_completion_choice, pieces)),
+            choices=list(map(_completion_choice, map(joined, told))),
             usage=usage,
         )
         return answer.model_dump_json().encode()
@@ -239,6 +246,9 @@ class _Events:
         if not self._extras.usage:
             return b""
         return f'{self._before}],"usage":{usage.model_dump_json()}}}\n\n'.encode("ascii")
+
+    def failure(self, error: CloisterError) -> bytes:
+        return sse.frame(json.dumps(error.body()).encode())
 
     def _padding(self, choice: str) -> str:
         if not self._extras.obfuscation:

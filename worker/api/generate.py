@@ -6,6 +6,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -14,17 +15,25 @@ from starlette.requests import Request as HttpRequest
 
 from cloister import http
 from cloister.errors import Busy, NotFound
-from cloister.wire.base import Generation, StreamOptions
+from cloister.wire.base import Generation, Sampled, StreamOptions
+from cloister.wire.chat import ChatRequest
 from cloister.wire.parse import parse_chat, parse_completion
+from cloister.wire.parse_response import parse_response
 from worker.api.answer import Answer, Job, Patience, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
+from worker.api.choice import Choice
 from worker.api.conversation import converse
 from worker.api.fan_out import chat_choices, completion_choices
 from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
 from worker.api.metrics import Metrics, Stopwatch
+from worker.api.respond import Turn
+from worker.api.response_chat import chat_of, response_name, told_as_response
+from worker.api.response_frames import ResponseFrames
+from worker.api.response_store import ResponseStore
 from worker.api.served import Served
 from worker.api.structure import check_may_end, structure_of
 from worker.api.to_request import chat_to_request, completion_to_requests
+from worker.engine.grammar import Source
 from worker.engine.request import Engine
 
 SMALL_BODY_BYTES = 32 * 1024  # tokenised at once; larger ones would hold other streams up
@@ -42,11 +51,13 @@ class Generator:
         served: Served,
         engine: Engine,
         metrics: Metrics,
+        store: ResponseStore,
         patience: Patience,
     ) -> None:
         self._served = served
         self._engine = engine
         self._metrics = metrics
+        self._store = store
         self._patience = patience
         self._bridge = Bridge()
         self._large = ThreadPoolExecutor(1, "tokenise")
@@ -61,7 +72,7 @@ class Generator:
         self._compiler.shutdown(wait=False)
 
     async def answer(
-        self, request: HttpRequest, make: Callable[[bytes, str], tuple[Generation, Job]]
+        self, request: HttpRequest, make: Callable[[bytes, str], tuple[Sampled, Job]]
     ) -> Answer:
         """Read the body and make the answer, which runs when it is called."""
         began = time.perf_counter()
@@ -74,13 +85,22 @@ class Generator:
 
     def chat(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_chat(body)
+        id = _new_id("chatcmpl")
+        choices, source = self._conversation(wire, id, tenant)
+        frames = ChatFrames(self._head(id, wire), _extras(wire))
+        return wire, Job(choices, frames, source, candidates=len(choices))
+
+    def response(self, body: bytes, tenant: str) -> tuple[Sampled, Job]:
+        wire = parse_response(body)
         check_name(self._served, wire.model)
-        talk = converse(wire, self._served)
-        check_may_end(wire, talk.source)
-        request = chat_to_request(wire, self._served, _new_id("chatcmpl"), tenant, talk.prompt)
-        choices = chat_choices(wire, request, talk, self._served.tokenizer)
-        frames = ChatFrames(self._head(request.id, wire), _extras(wire))
-        return wire, Job(choices, frames, talk.source, candidates=len(choices))
+        turn = Turn.begin(wire, tenant, self._store, len(body))
+        with told_as_response():
+            choices, source = self._conversation(chat_of(wire, turn.items), turn.id, tenant)
+        if source is not None:
+            source = replace(source, param=response_name(source.param))
+        draft = turn.draft(choices[0].request.sampling)
+        is_padded = bool(wire.stream_options and wire.stream_options.include_obfuscation)
+        return wire, Job(choices, ResponseFrames(draft, turn.keep, obfuscation=is_padded), source)
 
     def completion(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_completion(body)
@@ -92,6 +112,16 @@ class Generator:
         frames = CompletionFrames(self._head(requests[0].id, wire), _extras(wire))
         best = (wire.n or 1) if wire.is_ranked else None
         return wire, Job(choices, frames, source, candidates=wire.candidates, best=best)
+
+    def _conversation(
+        self, wire: ChatRequest, id: str, tenant: str
+    ) -> tuple[tuple[Choice, ...], Source | None]:
+        """The choices of a chat, and what they are held to."""
+        check_name(self._served, wire.model)
+        talk = converse(wire, self._served)
+        check_may_end(wire, talk.source)
+        request = chat_to_request(wire, self._served, id, tenant, talk.prompt)
+        return chat_choices(wire, request, talk, self._served.tokenizer), talk.source
 
     def _head(self, id: str, wire: Generation) -> Head:
         return Head(id, int(time.time()), wire.model, self._served.fingerprint)
