@@ -5,7 +5,7 @@ raises; `check` reads the bytes below, knowing whether the answer ended in an er
 """
 
 import json
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import openai
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -32,6 +32,9 @@ class Endpoint(Protocol):
 
     def check(self, stream: bytes, *, failed: bool) -> None:
         """Frames, their order and the terminal one."""
+
+    def is_told(self, error: openai.APIError, kind: str, code: str) -> bool:
+        """Is this how an error of our own is called within a stream?"""
 
 
 class Chat:
@@ -60,6 +63,9 @@ class Chat:
     def check(self, stream: bytes, *, failed: bool) -> None:
         check_openai_frames(stream, "chat.completion.chunk", failed=failed)
 
+    def is_told(self, error: openai.APIError, kind: str, code: str) -> bool:
+        return (error.type, error.code) == (kind, code)
+
 
 class Completions:
     name = "completions"
@@ -87,8 +93,63 @@ class Completions:
     def check(self, stream: bytes, *, failed: bool) -> None:
         check_openai_frames(stream, "text_completion", failed=failed)
 
+    def is_told(self, error: openai.APIError, kind: str, code: str) -> bool:
+        return (error.type, error.code) == (kind, code)
 
-ENDPOINTS: tuple[Endpoint, ...] = (Chat(), Completions())
+
+class Responses:
+    """A worker tells of a failure in `response.failed`, which has codes of its own and no type.
+
+    What breaks between controller and worker is an error event, as on all endpoints.
+    """
+
+    name = "responses"
+    fills_context = True
+    finishes: ClassVar = {"response.completed": "stop", "response.incomplete": "length"}
+
+    async def ask(self, sdk: openai.AsyncOpenAI, heard: Heard, prompt: str, **limits: Any) -> None:
+        async with await sdk.responses.create(
+            model=MODEL, input=prompt, stream=True, store=False, **_output(limits)
+        ) as stream:
+            async for event in stream:
+                if event.type == "response.output_text.delta":
+                    heard.add(event.delta)
+                elif event.type in self.finishes:
+                    assert event.response.output_text == heard.text
+                    heard.finish = self.finishes[event.type]
+                    heard.usage = _spent(event.response.usage)
+                elif event.type == "response.failed":
+                    error = event.response.error
+                    told = {"type": None, "code": error.code}
+                    raise openai.APIError(error.message, stream.response.request, body=told)
+
+    async def ask_whole(self, sdk: openai.AsyncOpenAI, prompt: str, **limits: Any) -> Heard:
+        answer = await sdk.responses.create(
+            model=MODEL, input=prompt, store=False, **_output(limits)
+        )
+        finish = self.finishes[f"response.{answer.status}"]
+        return Heard([answer.output_text], finish, _spent(answer.usage))
+
+    def check(self, stream: bytes, *, failed: bool) -> None:
+        *told, done = typed_lines(stream)
+        assert done == "[DONE]"
+        bodies = [json.loads(one) for one in told]
+        last = bodies.pop()
+        if "type" not in last:
+            check_error(last)
+        else:
+            assert last["type"] in (("response.failed",) if failed else self.finishes)
+        kinds = [body["type"] for body in bodies]
+        assert kinds[:2] == ["response.created", "response.in_progress"][: len(kinds)]
+        assert not {*kinds} & {*self.finishes, "response.failed"}
+        assert [body["sequence_number"] for body in bodies] == list(range(len(bodies)))
+
+    def is_told(self, error: openai.APIError, kind: str, code: str) -> bool:
+        by_controller = (error.type, error.code) == (kind, code)
+        return by_controller or (error.type, error.code) == (None, "server_error")
+
+
+ENDPOINTS: tuple[Endpoint, ...] = (Chat(), Completions(), Responses())
 
 
 def check_openai_frames(stream: bytes, kind: str, *, failed: bool) -> None:
@@ -124,6 +185,27 @@ def data_lines(stream: bytes) -> list[str]:
     events = [block for block in blocks if not block.startswith(": ")]
     assert all(event.startswith("data: ") and "\n" not in event for event in events)
     return [event.removeprefix("data: ") for event in events]
+
+
+def typed_lines(stream: bytes) -> list[str]:
+    """The data of events that may have names: each is the type within its data."""
+    assert stream.endswith(b"\n\n"), "the last event must be whole"
+    found = []
+    for block in stream.decode("utf-8").removesuffix("\n\n").split("\n\n"):
+        name, _, data = block.rpartition("\n") if block.startswith("event: ") else ("", "", block)
+        if not block.startswith(": "):
+            found.append(data.removeprefix("data: "))
+            assert not name or json.loads(found[-1])["type"] == name.removeprefix("event: ")
+    return found
+
+
+def _output(limits: dict[str, Any]) -> dict[str, Any]:
+    return {"max_output_tokens": limits["max_tokens"]} if limits else {}
+
+
+def _spent(usage: Any) -> tuple[int, int]:
+    assert usage.total_tokens == usage.input_tokens + usage.output_tokens
+    return usage.input_tokens, usage.output_tokens
 
 
 def _check_strictly(chunk: Completion) -> None:

@@ -1,12 +1,14 @@
 """What a client hears of one streamed answer: the SDK's view of it, and the bytes under that."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import httpx
 
 PATIENCE_S = 60
+FAILURE = re.compile(rb'"error": ?\{')
 
 
 @dataclass
@@ -64,7 +66,7 @@ class _Kept(httpx.AsyncByteStream):
         pieces = aiter(self._inner)
         async for piece in pieces:
             self._kept += piece
-            if b'"error"' in piece:
+            if FAILURE.search(piece):
                 self._kept += b"".join([rest async for rest in pieces])
             yield piece
 

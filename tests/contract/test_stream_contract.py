@@ -159,7 +159,7 @@ async def test_failed_step_is_told(point: int, rig: Rig, endpoint: Endpoint) -> 
     asking = await Asking(rig, endpoint).reach(point)
     rig.model.fail()
     error = await asking.error()
-    assert (error.type, error.code) == ("server_error", "internal_error")
+    assert endpoint.is_told(error, "server_error", "internal_error")
     assert "secret" not in str(error)
     await rig.worker.idle()
     await check_it_works(rig, endpoint)
@@ -173,12 +173,13 @@ async def test_deadline_is_told(point: int, ships: Fleet, endpoint: Endpoint) ->
     heard = Heard()
     with pytest.raises(openai.APIError) as late:
         await asyncio.wait_for(endpoint.ask(rig.sdk, heard, "1", **LONG), PATIENCE_S)
-    assert (late.value.type, late.value.code) == ("timeout_error", "deadline_exceeded")
     if isinstance(late.value, openai.APIStatusError):
+        assert late.value.code == "deadline_exceeded"
         assert late.value.status_code == 408
         assert late.value.response.headers["x-should-retry"] == "false"
         assert heard.text == ""
     else:
+        assert endpoint.is_told(late.value, "timeout_error", "deadline_exceeded")
         endpoint.check(rig.stream, failed=True)
         assert heard.text == LETTERS[: len(heard.texts)]
         assert len(heard.texts) <= point
