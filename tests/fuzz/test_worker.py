@@ -1,6 +1,7 @@
 """The worker answers whatever its document allows or forbids as the document says."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -8,6 +9,7 @@ from pydantic import SecretStr
 
 from cloister.fleet import TOKEN_HEADER
 from tests.contract.rig import SpelledEngine
+from tests.fakes.engine import FakeEngine
 from tests.fakes.server import serving
 from tests.fakes.vocabulary import write_folder
 from tests.fuzz.documents import examine, operations
@@ -36,6 +38,16 @@ def test_every_answer_is_documented_and_no_route_is_open(url: str) -> None:
     for operation in found:
         if operation.path != "/worker/drain":  # behind it everything is refused
             examine(operation, "tiny", HEADERS)
+
+
+def test_open_route_is_found_out(tmp_path: Path) -> None:
+    """The document asks for a token; this worker does not."""
+    served = Served.load(write_folder(tmp_path), name="tiny", context_length=200)
+    with serving(create_app(served, FakeEngine())) as open_one:
+        models = next(one for one in operations(open_one, {}) if one.path == "/v1/models")
+        with pytest.raises(BaseExceptionGroup, match="failure") as found_out:
+            examine(models, "tiny", {TOKEN_HEADER: TOKEN})
+    assert [type(one).__name__ for one in found_out.value.exceptions] == ["IgnoredAuth"]
 
 
 def test_document_says_which_routes_are_open(url: str) -> None:
