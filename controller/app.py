@@ -10,7 +10,7 @@ from pydantic import SecretStr, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cloister import http
+from cloister import anthropic, http
 from cloister.errors import BadRequest
 from cloister.fleet import (
     BEAT_PATH,
@@ -35,7 +35,12 @@ from controller.settings import ControllerSettings
 from controller.upstream import Headers, Upstream
 
 RESPONSES = "/v1/responses"
-GENERATING = ("/v1/chat/completions", "/v1/completions", RESPONSES)
+RELAYED = (
+    *("/v1/chat/completions", "/v1/completions", RESPONSES),
+    *(anthropic.ROUTE, f"{anthropic.ROUTE}/count_tokens"),
+    *("/tokenize", "/detokenize"),
+)
+MODEL_OPTIONAL = ("/tokenize", "/detokenize")
 MODEL_HEADER = "x-cloister-model"
 PREVIOUS_HEADER = "x-cloister-previous-response"
 PASSED_ON = (b"content-type", b"accept", MODEL_HEADER.encode())
@@ -74,7 +79,7 @@ def create_app(
     app.add_middleware(Access, keys=keys, join_token=join_token)
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
-    _add_generation(app, relay)
+    _add_relayed(app, relay, registry)
     _add_responses(app, relay)
     _add_models(app, registry)
     _add_fleet(app, registry)
@@ -82,14 +87,14 @@ def create_app(
     return app
 
 
-def _add_generation(app: FastAPI, relay: Relay) -> None:
-    async def generate(request: Request) -> Response:
+def _add_relayed(app: FastAPI, relay: Relay, registry: Registry) -> None:
+    async def pass_on(request: Request) -> Response:
         """Relay to a worker. Nothing of the body is read but model and previous response."""
         body = await http.read_body(request.receive)
         members = {} if request.headers.get(MODEL_HEADER) else parse_object(body)
         ask = Ask(
             path=request.scope["path"],
-            model=_model_name(request, members),
+            model=_model_name(request, members, registry),
             tenant=request.state.tenant,
             headers=_passed_on(request),
             body=body,
@@ -97,8 +102,8 @@ def _add_generation(app: FastAPI, relay: Relay) -> None:
         )
         return RelayedAnswer(relay, ask)
 
-    for path in GENERATING:
-        app.add_route(path, generate, methods=["POST"])
+    for path in RELAYED:
+        app.add_route(path, pass_on, methods=["POST"])
 
 
 def _add_responses(app: FastAPI, relay: Relay) -> None:
@@ -181,9 +186,14 @@ def _add_operation(app: FastAPI, registry: Registry, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _model_name(request: Request, members: Mapping[str, Any]) -> str:
-    """From the header if there is one: then the body may be sealed."""
+def _model_name(request: Request, members: Mapping[str, Any], registry: Registry) -> str:
+    """From the header if there is one: then the body may be sealed.
+
+    Some routes need no name where the fleet has but one.
+    """
     name = request.headers.get(MODEL_HEADER) or members.get("model")
+    if name is None and request.scope["path"] in MODEL_OPTIONAL:
+        name = _only_model(registry)
     if name is None:
         raise BadRequest("model is missing; it names one of GET /v1/models", param="model")
     if not isinstance(name, str) or not name:
@@ -202,6 +212,11 @@ def _previous_tag(request: Request, members: Mapping[str, Any]) -> str | None:
     if tag is None:
         raise previous_not_found()
     return tag
+
+
+def _only_model(registry: Registry) -> str | None:
+    models = registry.models()
+    return models[0].id if len(models) == 1 else None
 
 
 def _passed_on(request: Request) -> Headers:

@@ -15,10 +15,11 @@ from pydantic import SecretStr
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from cloister import anthropic
 from cloister.errors import Busy, CloisterError, TooLarge, Unavailable
 from cloister.fleet import TENANT_HEADER, TOKEN_HEADER
 from cloister.response_id import not_found, previous_not_found
-from controller.frames import Events, Frames, Plain
+from controller.frames import Events, Frames, MessageEvents, Plain
 from controller.metrics import Metrics
 from controller.registry import Member, Registry
 from controller.upstream import Answer, Broken, Headers, Upstream
@@ -73,6 +74,7 @@ class Begun:
     member: Member
     answer: Answer
     first: bytes
+    path: str
 
 
 class Relay:
@@ -161,11 +163,11 @@ class Relay:
             answer.close()
             raise
         self._metrics.first_byte.observe(time.perf_counter() - ask.began)
-        return Begun(member, answer, first)
+        return Begun(member, answer, first, ask.path)
 
     async def _pass(self, begun: Begun, send: Send) -> None:
         answer, piece = begun.answer, begun.first
-        frames = _frames(answer)
+        frames = _frames(answer, begun.path)
         await send(_start(answer))
         size_bytes = 0
         try:
@@ -236,9 +238,11 @@ def _retry_after_s(headers: Headers) -> float:
     return float(value) if value.isdigit() else DEFAULT_RETRY_S
 
 
-def _frames(answer: Answer) -> Frames:
+def _frames(answer: Answer, path: str) -> Frames:
     kind = dict(answer.headers).get(b"content-type", b"")
-    return Events() if kind.startswith(b"text/event-stream") else Plain()
+    if not kind.startswith(b"text/event-stream"):
+        return Plain()
+    return MessageEvents() if anthropic.owns(path) else Events()
 
 
 def _start(answer: Answer) -> dict[str, Any]:

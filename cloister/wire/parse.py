@@ -25,6 +25,7 @@ from cloister.wire.base import (
     StructuredOutputs,
 )
 from cloister.wire.chat import (
+    AnyMessage,
     AssistantMessage,
     ChatRequest,
     Function,
@@ -76,16 +77,9 @@ SHOWN = 64  # characters of a made-up name that an error repeats at most
 def parse_chat(body: bytes) -> ChatRequest:
     """The body of `POST /v1/chat/completions`. Raises `BadRequest`."""
     members = unsupported.without(parse_object(body), unsupported.CHAT)
-    members = _without_inner(members)
-    messages = members.get("messages")
-    if isinstance(messages, list):
-        members["messages"] = [_message(item, place) for place, item in enumerate(messages)]
-    request = validated(ChatRequest, members)
+    request = validated(ChatRequest, with_messages(_without_inner(members)))
     _check_together(request)
-    for place, message in enumerate(request.messages):
-        if message.content is None and not getattr(message, "tool_calls", None):
-            param = f"messages[{place}].content"
-            raise BadRequest(f"{param}: is required without tool_calls", param=param)
+    check_contents(request.messages)
     return request
 
 
@@ -147,6 +141,23 @@ def _without_inner(members: dict[str, Any]) -> dict[str, Any]:
         return members
     rest = unsupported.without(options, unsupported.STREAM_OPTIONS, "stream_options.")
     return {**members, "stream_options": rest}
+
+
+def with_messages(members: dict[str, Any]) -> dict[str, Any]:
+    """`members`, those of each message less the neutral ones. Raises `BadRequest`."""
+    messages = members.get("messages")
+    if not isinstance(messages, list):
+        return members
+    known = [_message(item, place) for place, item in enumerate(messages)]
+    return {**members, "messages": known}
+
+
+def check_contents(messages: Iterable[AnyMessage]) -> None:
+    """Raises `BadRequest` where a message says nothing."""
+    for place, message in enumerate(messages):
+        if message.content is None and not getattr(message, "tool_calls", None):
+            param = f"messages[{place}].content"
+            raise BadRequest(f"{param}: is required without tool_calls", param=param)
 
 
 def _message(message: Any, place: int) -> Any:

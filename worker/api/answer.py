@@ -188,12 +188,14 @@ class StreamedAnswer(Answer):
             if not self._has_begun:
                 raise
             await self._write(self.job.frames.failure(error), send)
-        await send({"type": "http.response.body", "body": sse.DONE})
+        await send({"type": "http.response.body", "body": self.job.frames.done})
 
     def _frames(self, pieces: list[Piece]) -> bytes:
+        frames = [] if self._has_begun else [self.job.frames.begin()]
         if not pieces:
-            return sse.PING
-        frames = [frame for piece in pieces for frame in self._told(piece)]
+            frames.append(self.job.frames.ping)
+        for piece in pieces:
+            frames += self._told(piece)
         if not self._running:
             frames.append(self.job.frames.usage(self.job.usage()))
         return b"".join(frames)

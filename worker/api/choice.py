@@ -13,7 +13,8 @@ from worker.engine.request import Finish, Grammar, Logprob, Request, Token
 class Piece:
     """Some of a choice's parts, with the entries of tokens; None where none were asked for.
 
-    `generated` counts the choice's tokens up to this piece.
+    `generated` counts the choice's tokens up to this piece; `stop_string` is the one that ended
+    the choice, if one did.
     """
 
     index: int
@@ -21,6 +22,7 @@ class Piece:
     entries: tuple[Entry, ...] | None = field(default=None, repr=False)
     finish: ChatFinishReason | None = None
     generated: int = 0
+    stop_string: str | None = field(default=None, repr=False)
 
     def parted(self) -> "list[Piece]":
         """A piece for each part, the first with the entries; without the end."""
@@ -101,7 +103,8 @@ class Choice:
         parts = self._parts(echo + self._text(token), ends=token.finish is not None)
         entries += self._settled(token.settled)
         due = self._due(entries, at_once=bool(parts or token.finish))
-        return Piece(index, parts, due, self._reason(token.finish), token.generated)
+        reason = self._reason(token.finish)
+        return Piece(index, parts, due, reason, token.generated, token.stop_string)
 
     def hold(self, grammar: Grammar) -> None:
         """Hold the choice to a grammar, before it is submitted."""

@@ -48,7 +48,13 @@ class Extras:
 
 
 class Frames(Protocol):
-    """How one kind of answer is written."""
+    """How one kind of answer is written. `ping` says that there is nothing yet, `done` ends all."""
+
+    ping: bytes
+    done: bytes
+
+    def begin(self) -> bytes:
+        """What stands before all events."""
 
     def first(self, piece: Piece) -> bytes:
         """The first event of a choice, with one part or none."""
@@ -60,10 +66,10 @@ class Frames(Protocol):
         """The event behind a choice's parts, with the entries of a piece that has no part."""
 
     def usage(self, usage: Usage) -> bytes:
-        """The last event, if there is one behind the ends of all choices; `[DONE]` follows."""
+        """The last event, if there is one behind the ends of all choices; `done` follows."""
 
     def failure(self, error: CloisterError) -> bytes:
-        """The last event of a stream that fails; `[DONE]` follows."""
+        """The last event of a stream that fails; `done` follows."""
 
     def whole(self, told: Sequence[Sequence[Piece]], usage: Usage) -> bytes:
         """The body of an answer that is not streamed; all pieces of each choice."""
@@ -79,14 +85,26 @@ def usage_of(prompt: int, generated: int, cached: int) -> Usage:
     )
 
 
-class ChatFrames:
+class OpenAIStream:
+    """What OpenAI's streams have in common."""
+
+    ping = sse.PING
+    done = sse.DONE
+
+    def begin(self) -> bytes:
+        return b""
+
+    def failure(self, error: CloisterError) -> bytes:
+        return sse.frame(json.dumps(error.body()).encode())
+
+
+class ChatFrames(OpenAIStream):
     """The role comes once, with the first text; the finish event's delta is empty."""
 
     def __init__(self, head: Head, extras: Extras) -> None:
         self._head = head
         self._events = _Events(head, "chat.completion.chunk", extras)
         self.usage = self._events.usage
-        self.failure = self._events.failure
 
     def first(self, piece: Piece) -> bytes:
         delta = '"delta":{"role":"assistant",' + _delta(piece) + "}"
@@ -112,14 +130,13 @@ class ChatFrames:
         return answer.model_dump_json(exclude={"choices": left_out}).encode()
 
 
-class CompletionFrames:
+class CompletionFrames(OpenAIStream):
     """Each event has some text; the finish event's is empty."""
 
     def __init__(self, head: Head, extras: Extras) -> None:
         self._head = head
         self._events = _Events(head, "text_completion", extras)
         self.usage = self._events.usage
-        self.failure = self._events.failure
 
     def first(self, piece: Piece) -> bytes:
         return self.part(piece)
@@ -246,9 +263,6 @@ class _Events:
         if not self._extras.usage:
             return b""
         return f'{self._before}],"usage":{usage.model_dump_json()}}}\n\n'.encode("ascii")
-
-    def failure(self, error: CloisterError) -> bytes:
-        return sse.frame(json.dumps(error.body()).encode())
 
     def _padding(self, choice: str) -> str:
         if not self._extras.obfuscation:

@@ -11,28 +11,36 @@ from functools import partial
 from typing import TypeVar
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
 
 from cloister import http
-from cloister.errors import Busy, NotFound
+from cloister.errors import Busy
 from cloister.wire.base import Generation, Sampled, StreamOptions
 from cloister.wire.chat import ChatRequest
+from cloister.wire.message_events import InputTokens
 from cloister.wire.parse import parse_chat, parse_completion
+from cloister.wire.parse_messages import parse_count, parse_message
 from cloister.wire.parse_response import parse_response
+from cloister.wire.tokens import Detokenized, Tokenized
+from worker.api import messages
 from worker.api.answer import Answer, Job, Patience, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
 from worker.api.choice import Choice
 from worker.api.conversation import converse
 from worker.api.fan_out import chat_choices, completion_choices
 from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
+from worker.api.message_frames import MessageFrames
 from worker.api.metrics import Metrics, Stopwatch
 from worker.api.respond import Turn
 from worker.api.response_chat import chat_of, response_name, told_as_response
 from worker.api.response_frames import ResponseFrames
 from worker.api.response_store import ResponseStore
-from worker.api.served import Served
+from worker.api.served import Served, check_name
 from worker.api.structure import check_may_end, structure_of
 from worker.api.to_request import chat_to_request, completion_to_requests
+from worker.api.tokens import detokenize, tokenize
 from worker.engine.grammar import Source
 from worker.engine.request import Engine
 
@@ -83,6 +91,12 @@ class Generator:
         kind = StreamedAnswer if wire.stream else WholeAnswer
         return kind(job, self._engine, self._bridge, watch, self._patience)
 
+    async def tell(self, request: HttpRequest, work: Callable[[bytes], BaseModel]) -> Response:
+        """Answer from the body alone, without the engine."""
+        body = await http.read_body(request.receive)
+        told = await self._off_loop(body, lambda: work(body).model_dump_json())
+        return Response(told, media_type="application/json")
+
     def chat(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_chat(body)
         id = _new_id("chatcmpl")
@@ -102,6 +116,20 @@ class Generator:
         is_padded = bool(wire.stream_options and wire.stream_options.include_obfuscation)
         return wire, Job(choices, ResponseFrames(draft, turn.keep, obfuscation=is_padded), source)
 
+    def message(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
+        wire = messages.chat_of(parse_message(body), self._served.template)
+        choices, source = self._conversation(wire, _new_id("msg"), tenant)
+        request = choices[0].request
+        return wire, Job(
+            choices, MessageFrames(request.id, wire.model, len(request.prompt)), source
+        )
+
+    def count(self, body: bytes) -> InputTokens:
+        """How long the prompt of a message is."""
+        wire = messages.chat_of(parse_count(body), self._served.template)
+        check_name(self._served, wire.model)
+        return InputTokens(input_tokens=len(converse(wire, self._served).prompt))
+
     def completion(self, body: bytes, tenant: str) -> tuple[Generation, Job]:
         wire = parse_completion(body)
         check_name(self._served, wire.model)
@@ -113,10 +141,16 @@ class Generator:
         best = (wire.n or 1) if wire.is_ranked else None
         return wire, Job(choices, frames, source, candidates=wire.candidates, best=best)
 
+    def tokenize(self, body: bytes) -> Tokenized:
+        return tokenize(body, self._served)
+
+    def detokenize(self, body: bytes) -> Detokenized:
+        return detokenize(body, self._served)
+
     def _conversation(
         self, wire: ChatRequest, id: str, tenant: str
     ) -> tuple[tuple[Choice, ...], Source | None]:
-        """The choices of a chat, and what they are held to."""
+        """A conversation's choices, and what they are held to."""
         check_name(self._served, wire.model)
         talk = converse(wire, self._served)
         check_may_end(wire, talk.source)
@@ -152,16 +186,6 @@ class Generator:
             return await asyncio.get_running_loop().run_in_executor(self._large, work)
         finally:
             self._large_count -= 1
-
-
-def check_name(served: Served, name: str) -> None:
-    """Raises `NotFound` unless the model is served under `name`."""
-    if not served.answers_to(name):
-        raise NotFound(
-            f"model: there is no model of this name; {served.name} is served here",
-            param="model",
-            code="model_not_found",
-        )
 
 
 def _new_id(kind: str) -> str:

@@ -11,8 +11,9 @@ from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ROUTES = (
-    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/models"),
-    *("/health", "/ready", "/metrics"),
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses"),
+    *("/v1/messages", "/v1/messages/count_tokens"),
+    *("/tokenize", "/detokenize", "/v1/models", "/health", "/ready", "/metrics"),
 )
 
 SHORT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)

@@ -18,6 +18,7 @@ from cloister.wire.response import (
 )
 from cloister.wire.response_events import AnyEvent, DeltaEvent, Lifecycle, LifecycleEvent
 from worker.api.choice import Piece
+from worker.api.frames import OpenAIStream
 from worker.api.growing_items import End
 from worker.api.padding import padding
 from worker.api.response_output import Output
@@ -26,7 +27,7 @@ Keep = Callable[[ResponseBody], None]
 """Called with a response that has ended well, before the client hears of its end."""
 
 
-class ResponseFrames:
+class ResponseFrames(OpenAIStream):
     """Stream and whole body come from the same items, so they are the same.
 
     Args:
@@ -38,11 +39,14 @@ class ResponseFrames:
         self._keep = keep
         self._obfuscation = obfuscation
         self._output = Output()
-        self._has_begun = False
         self._end: End = "completed"
 
+    def begin(self) -> bytes:
+        created = self._lifecycle("response.created", self._draft)
+        return created + self._lifecycle("response.in_progress", self._draft)
+
     def first(self, piece: Piece) -> bytes:
-        return self._begin() + self.part(piece)
+        return self.part(piece)
 
     def part(self, piece: Piece) -> bytes:
         return self._frames(self._output.add(piece))
@@ -58,12 +62,11 @@ class ResponseFrames:
         return self._lifecycle(kind, self._ended(usage))
 
     def failure(self, error: CloisterError) -> bytes:
-        begun = b"" if self._has_begun else self._begin()
         code: ErrorCode = "rate_limit_exceeded" if isinstance(error, Busy) else "server_error"
         told = ResponseError(code=code, message=error.message)
         output = tuple(self._output.items)
         changes = {"status": "failed", "error": told, "output": output}
-        return begun + self._lifecycle("response.failed", self._draft.model_copy(update=changes))
+        return self._lifecycle("response.failed", self._draft.model_copy(update=changes))
 
     def whole(self, told: Sequence[Sequence[Piece]], usage: Usage) -> bytes:
         [pieces] = told
@@ -73,11 +76,6 @@ class ResponseFrames:
         self._end = _end(pieces[-1])
         list(self._output.end(self._end))
         return dumped(self._ended(usage))
-
-    def _begin(self) -> bytes:
-        self._has_begun = True
-        created = self._lifecycle("response.created", self._draft)
-        return created + self._lifecycle("response.in_progress", self._draft)
 
     def _ended(self, usage: Usage) -> ResponseBody:
         is_cut = self._end == "incomplete"
