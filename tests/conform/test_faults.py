@@ -153,7 +153,8 @@ async def test_open_server_is_found_out_and_a_closed_one_passes(app: FastAPI) ->
 
 
 async def test_what_is_refused_in_plain_words_is_skipped(app: FastAPI) -> None:
-    result = await found("further.responses", app)
+    without = Faulty(app, *answering(lambda answer: Answer(404, answer.headers, b"{}")))
+    result = await found("further.responses", without)
     assert result.status == "skip"
     assert "404" in result.why
 
