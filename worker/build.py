@@ -8,6 +8,7 @@ import torch
 from fastapi import FastAPI
 
 from cloister.usage import UsageLog
+from worker.api.answer import Patience
 from worker.api.app import Readiness, create_app
 from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
@@ -56,6 +57,7 @@ def build(settings: WorkerSettings) -> Worker:
         usage=usage,
         readiness=readiness,
         store=store,
+        patience=Patience(settings.ping_s, settings.request_timeout_s),
     )
     engine.start()
     return Worker(engine, served, readiness, store, usage, app)

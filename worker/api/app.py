@@ -21,6 +21,7 @@ from cloister.wire.response_events import ResponseEvent
 from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
 from worker.api import document, response_routes
 from worker.api.access import Access
+from worker.api.answer import Patience
 from worker.api.bill import Billing
 from worker.api.generate import Generator
 from worker.api.messages import renamed
@@ -28,8 +29,6 @@ from worker.api.metrics import CONTENT_TYPE, Metrics
 from worker.api.response_store import ResponseStore
 from worker.api.served import Served, check_name
 from worker.engine.request import Engine
-
-PING_S = 15.0
 
 
 @dataclass
@@ -53,7 +52,7 @@ def create_app(
     readiness: Readiness | None = None,
     store: ResponseStore | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
-    ping_s: float = PING_S,
+    patience: Patience | None = None,
 ) -> FastAPI:
     """A worker's app. With `token`, all but /health and /ready ask for it.
 
@@ -62,7 +61,7 @@ def create_app(
     readiness = readiness or Readiness()
     metrics = Metrics(engine, served.name)
     store = store or ResponseStore()
-    generator = Generator(served, engine, metrics, store, ping_s)
+    generator = Generator(served, engine, metrics, store, patience or Patience())
     app = FastAPI(
         title="Cloister worker",
         version=__version__,
