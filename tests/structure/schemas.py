@@ -1,4 +1,6 @@
-"""Writes schemas.jsonl, the 200 schemas that answers are held to: `python -m tests.structure.schemas`.
+"""Writes schemas.jsonl, the 200 schemas that answers are held to.
+
+    python -m tests.structure.schemas
 
 Members as services ask for them, and the ways in which schemas put members together. The choice is
 drawn with a fixed seed, so the file changes only with this page.
