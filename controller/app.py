@@ -33,7 +33,7 @@ from controller.relay import Ask, Relay, RelayedAnswer
 from controller.settings import ControllerSettings
 from controller.upstream import Headers, Upstream
 
-GENERATING = ("/v1/chat/completions", "/v1/completions")
+GENERATING = ("/v1/chat/completions", "/v1/completions", "/v1/embeddings")
 MODEL_HEADER = "x-cloister-model"
 PASSED_ON = (b"content-type", b"accept", MODEL_HEADER.encode())
 OWNER = "cloister"

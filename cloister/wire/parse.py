@@ -37,6 +37,7 @@ from cloister.wire.chat import (
     ToolMessage,
 )
 from cloister.wire.completion import SEQUENCES, CompletionRequest
+from cloister.wire.embedding import EmbeddingRequest
 
 Wire = TypeVar("Wire", ChatRequest, CompletionRequest)
 
@@ -78,6 +79,14 @@ def parse_completion(body: bytes) -> CompletionRequest:
     """The body of `POST /v1/completions`. Raises `BadRequest`."""
     members = unsupported.without(parse_object(body), unsupported.COMPLETION)
     return _validated(CompletionRequest, _without_inner(members))
+
+
+def parse_embedding(body: bytes) -> EmbeddingRequest:
+    """The body of `POST /v1/embeddings`. Raises `BadRequest`."""
+    try:
+        return EmbeddingRequest.model_validate(parse_object(body))
+    except ValidationError as error:
+        raise _explain(EmbeddingRequest, error.errors(include_url=False)) from None
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -193,7 +202,7 @@ def _check_completion(request: CompletionRequest) -> None:
         )
 
 
-def _explain(wire: type[Generation], faults: list[ErrorDetails]) -> BadRequest:
+def _explain(wire: type[Asked], faults: list[ErrorDetails]) -> BadRequest:
     """The first fault; where a value may have several forms, the one that came nearest."""
     first = faults[0]["loc"][:1]
     fault = max((fault for fault in faults if fault["loc"][:1] == first), key=_nearness)
@@ -217,7 +226,7 @@ def _unknown(param: str, known: Iterable[str]) -> BadRequest:
     return BadRequest(f"unknown field {shown}{hint}", param=shown, code="unknown_parameter")
 
 
-def _known(wire: type[Generation], loc: tuple[int | str, ...]) -> list[str]:
+def _known(wire: type[Asked], loc: tuple[int | str, ...]) -> list[str]:
     if len(loc) == 1:
         rest = unsupported.CHAT if wire is ChatRequest else unsupported.COMPLETION
         return [*wire.model_fields, *rest]
@@ -256,7 +265,7 @@ def _what(fault: ErrorDetails, param: str) -> str:
         return f"must be a string or a list of up to {STOP_STRINGS} strings"
     if param.startswith("stop") and fault["type"] in ("string_too_short", "string_too_long"):
         return f"a stop string has 1 to {STOP_LENGTH} characters"
-    if param == "prompt" and fault["type"] == "union_tag_not_found":
+    if param in ("prompt", "input") and fault["type"] == "union_tag_not_found":
         return "must be a string, a list of token ids, or a list of either"
     if param.endswith(".content") and wrong_form:
         return "must be a string or a list of text parts"

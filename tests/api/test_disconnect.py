@@ -26,13 +26,13 @@ CHAT = "/v1/chat/completions"
 class Client:
     """One request straight into the app; it leaves when told."""
 
-    def __init__(self, app: FastAPI, body: dict[str, Any]) -> None:
+    def __init__(self, app: FastAPI, body: dict[str, Any], path: str = CHAT) -> None:
         self.sent: list[dict[str, Any]] = []
         self.wrote = asyncio.Event()
         self.left = asyncio.Event()
         self._body = json.dumps(body).encode()
         self._has_body = True
-        self.task = asyncio.create_task(app(_scope(), self._receive, self._send))
+        self.task = asyncio.create_task(app(_scope(path), self._receive, self._send))
 
     async def _receive(self) -> dict[str, Any]:
         if self._has_body:
@@ -47,14 +47,14 @@ class Client:
             self.wrote.set()
 
 
-def _scope() -> dict[str, Any]:
+def _scope(path: str) -> dict[str, Any]:
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": "POST",
-        "path": CHAT,
-        "raw_path": CHAT.encode(),
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "headers": [(b"content-type", b"application/json")],
     }

@@ -36,7 +36,7 @@ def dead_url() -> str:
     return f"http://127.0.0.1:{free_ports(['127.0.0.1'])[0]}"
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/completions", "/v1/embeddings"])
 async def test_bytes_pass_unchanged_both_ways(
     http: httpx.AsyncClient, join: Joins, path: str
 ) -> None:

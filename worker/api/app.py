@@ -12,6 +12,7 @@ from cloister import __version__, http
 from cloister.errors import Unavailable
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
+from cloister.wire.embedding import EmbeddingAnswer, EmbeddingRequest
 from cloister.wire.models import Model, ModelList
 from worker.api import document
 from worker.api.access import Access
@@ -59,6 +60,7 @@ def create_app(
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, generator, readiness)
+    _add_embeddings(app, generator, readiness)
     _add_models(app, served)
     _add_operation(app, engine, readiness, metrics)
     document.install(app)
@@ -87,6 +89,19 @@ def _add_generation(app: FastAPI, generator: Generator, readiness: Readiness) ->
         """Continue a text, whole or as a stream of events."""
         readiness.check()
         return await generator.answer(request, generator.completion)
+
+
+def _add_embeddings(app: FastAPI, generator: Generator, readiness: Readiness) -> None:
+    @app.post(
+        "/v1/embeddings",
+        response_model=None,
+        responses={200: {"model": EmbeddingAnswer}, **document.FAILURES},
+        openapi_extra=document.body_of(EmbeddingRequest),
+    )
+    async def embeddings(request: HttpRequest) -> Response:
+        """A vector of each text."""
+        readiness.check()
+        return await generator.answer(request, generator.embedding)
 
 
 def _add_models(app: FastAPI, served: Served) -> None:

@@ -1,9 +1,9 @@
 """Gives an end to values that a schema lets run on: a small model writes digits until it is cut.
 
 Little is lost: integers beyond I-JSON's (RFC 7493: plus or minus 2^53 - 1), and of a number with a
-limit what lies beyond them or behind the ninth decimal; parts of nanoseconds. What is left is valid under
-the schema as the client wrote it. What is open by the client's own will (free text, lists, numbers
-without any limit, addresses) stays open.
+limit what lies beyond them or behind the ninth decimal; parts of nanoseconds. What is left is valid
+under the schema as the client wrote it. What is open by the client's own will (free text, lists,
+numbers without any limit, addresses) stays open.
 """
 
 from typing import Any

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
+from cloister.wire.embedding import EmbeddingRequest
 
 MEMBERS = "#/components/schemas/{model}"
 
@@ -25,12 +26,16 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
 def answers(whole: type[BaseModel], chunk: type[BaseModel]) -> Responses:
     """The answers of a route that generates."""
     events = {"text/event-stream": {"schema": _reference(chunk)}}
-    return {200: {"model": whole, "content": events}, **errors(400, 401, 404, 413, 429, 500, 503)}
+    return {200: {"model": whole, "content": events}, **FAILURES}
 
 
 def errors(*statuses: int) -> Responses:
     """Answers with OpenAI's error body."""
     return {status: {"model": ErrorBody} for status in statuses}
+
+
+FAILURES = errors(400, 401, 404, 413, 429, 500, 503)
+"""How a route that asks the model may end."""
 
 
 def install(app: FastAPI) -> None:
@@ -47,7 +52,8 @@ def install(app: FastAPI) -> None:
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     _, asked = models_json_schema(
-        [(ChatRequest, "validation"), (CompletionRequest, "validation")], ref_template=MEMBERS
+        [(one, "validation") for one in (ChatRequest, CompletionRequest, EmbeddingRequest)],
+        ref_template=MEMBERS,
     )
     _, answered = models_json_schema(
         [(ChatChunk, "serialization"), (CompletionChunk, "serialization")], ref_template=MEMBERS

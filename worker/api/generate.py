@@ -15,10 +15,12 @@ from starlette.requests import Request as HttpRequest
 from cloister import http
 from cloister.errors import Busy, NotFound
 from cloister.wire.base import Generation, StreamOptions
-from cloister.wire.parse import parse_chat, parse_completion
+from cloister.wire.embedding import EmbeddingRequest
+from cloister.wire.parse import parse_chat, parse_completion, parse_embedding
 from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
 from worker.api.conversation import converse
+from worker.api.embeddings import embedding_job
 from worker.api.fan_out import chat_choices, completion_choices
 from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
 from worker.api.metrics import Metrics, Stopwatch
@@ -32,6 +34,7 @@ LARGE_BODIES = 32  # wait for their turn at most; each may be as long as the bod
 GRAMMARS = 64  # wait to be compiled at most
 
 Made = TypeVar("Made")
+Wire = Generation | EmbeddingRequest
 
 
 class Generator:
@@ -61,7 +64,7 @@ class Generator:
         self._compiler.shutdown(wait=False)
 
     async def answer(
-        self, request: HttpRequest, make: Callable[[bytes, str], tuple[Generation, Job]]
+        self, request: HttpRequest, make: Callable[[bytes, str], tuple[Wire, Job]]
     ) -> Answer:
         """Read the body and make the answer, which runs when it is called."""
         began = time.perf_counter()
@@ -92,6 +95,11 @@ class Generator:
         frames = CompletionFrames(self._head(requests[0].id, wire), _extras(wire))
         best = (wire.n or 1) if wire.is_ranked else None
         return wire, Job(choices, frames, source, candidates=wire.candidates, best=best)
+
+    def embedding(self, body: bytes, tenant: str) -> tuple[EmbeddingRequest, Job]:
+        wire = parse_embedding(body)
+        check_name(self._served, wire.model)
+        return wire, embedding_job(wire, self._served, _new_id("embd"), tenant)
 
     def _head(self, id: str, wire: Generation) -> Head:
         return Head(id, int(time.time()), wire.model, self._served.fingerprint)

@@ -10,7 +10,10 @@ from prometheus_client.registry import Collector
 from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready", "/metrics")
+ROUTES = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/models"),
+    *("/health", "/ready", "/metrics"),
+)
 
 SHORT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -72,7 +75,7 @@ class Stopwatch:
             self._metrics.prompt_tokens.inc(count)
             self._metrics.cached_tokens.inc(token.cached)
         self._last[index] = now
-        self._metrics.generated_tokens.inc()
+        self._metrics.generated_tokens.inc(int(token.generated > 0))
 
     def finish(self, reason: str) -> None:
         """A sequence ended."""

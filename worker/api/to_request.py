@@ -84,8 +84,11 @@ def _request(
     logprobs: int | None,
     seed: Callable[[], int],
 ) -> Request:
+    if served.vector_size is not None:
+        message = f"model: {served.name} is an embedding model; use /v1/embeddings"
+        raise BadRequest(message, param="model")
     stop_ids = frozenset(wire.stop_token_ids or ())
-    _check_ids(stop_ids, served, "stop_token_ids")
+    check_ids(stop_ids, served, "stop_token_ids")
     return Request(
         id=id,
         prompt=prompt,
@@ -102,7 +105,7 @@ def _request(
 
 def _completion_prompt(prompt: str | list[int], served: Served) -> list[int]:
     if isinstance(prompt, list):
-        _check_ids(prompt, served, "prompt")
+        check_ids(prompt, served, "prompt")
         return prompt
     ids = served.tokenizer.encode(prompt, add_special_tokens=True)
     if not ids:
@@ -111,7 +114,8 @@ def _completion_prompt(prompt: str | list[int], served: Served) -> list[int]:
     return ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids
 
 
-def _check_ids(ids: Collection[int], served: Served, param: str) -> None:
+def check_ids(ids: Collection[int], served: Served, param: str) -> None:
+    """Raises `BadRequest` unless the model has all these tokens."""
     largest = max(ids, default=0)
     if largest >= served.vocabulary_size:
         limit = served.vocabulary_size - 1
@@ -178,7 +182,7 @@ def _bias(wire: Generation, served: Served) -> tuple[tuple[int, float], ...]:
                 "logit_bias: names must be token ids, written as plain numbers", param="logit_bias"
             )
     ids = tuple(map(int, bias))
-    _check_ids(ids, served, "logit_bias")
+    check_ids(ids, served, "logit_bias")
     return tuple(zip(ids, bias.values(), strict=True))
 
 
