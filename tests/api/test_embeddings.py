@@ -33,7 +33,7 @@ TEXTS = ["a", "the tea is hot", "Grüße 👍", "a long one " * 20]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An embedding model as they are published: the body alone, and what sentence-transformers wants."""
+    """An embedding model as published: the body alone, and what sentence-transformers wants."""
     folder = write_folder(tmp_path_factory.mktemp("models") / "tiny-embedder")
     torch.manual_seed(0)
     body = transformers.AutoModel.from_config(config_of("Qwen3", vocab_size=WORDS, head_dim=12))
