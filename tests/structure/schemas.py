@@ -202,7 +202,9 @@ def schemas() -> list[Schema]:
     random = Random(3)
     made = [record({name: member}) for name, member in MEMBERS.items()]
     while len(made) < COUNT:
-        made.append(FORMS[len(made) % len(FORMS)](random))
+        schema = FORMS[len(made) % len(FORMS)](random)
+        if schema not in made:
+            made.append(schema)
     return made
 
 

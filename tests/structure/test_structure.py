@@ -70,7 +70,7 @@ def check(value: str, schema: dict[str, Any]) -> None:
 
 def test_file_holds_what_its_page_writes() -> None:
     assert FILE.read_text("utf-8") == text()
-    assert len(SCHEMAS) == COUNT == 200
+    assert len({json.dumps(schema) for schema in SCHEMAS}) == COUNT == 200
     for schema in SCHEMAS:
         Judge.check_schema(schema)
 
