@@ -40,7 +40,7 @@ from controller.upstream import Headers, Upstream
 RELAYED = (
     *("/v1/chat/completions", "/v1/completions", RESPONSES),
     *(anthropic.ROUTE, f"{anthropic.ROUTE}/count_tokens"),
-    *("/tokenize", "/detokenize"),
+    *("/v1/embeddings", "/tokenize", "/detokenize"),
 )
 MODEL_OPTIONAL = ("/tokenize", "/detokenize")
 MODEL_HEADER = "x-cloister-model"

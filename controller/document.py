@@ -13,6 +13,7 @@ from cloister.fleet import TOKEN_HEADER, Beat, Join, Leave
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
+from cloister.wire.embedding import EmbeddingAnswer, EmbeddingRequest
 from cloister.wire.message_events import InputTokens, MessageAnswer, MessageErrorBody, MessageEvent
 from cloister.wire.messages import CountRequest, MessageRequest
 from cloister.wire.response import ResponseBody, ResponseRequest
@@ -26,6 +27,7 @@ RELAYED_ERRORS = (400, 401, 403, 404, 408, 413, 429, 500, 503)
 TYPES: dict[str, tuple[type[BaseModel], type[BaseModel], type[BaseModel] | None]] = {
     "/v1/chat/completions": (ChatRequest, ChatAnswer, ChatChunk),
     "/v1/completions": (CompletionRequest, CompletionAnswer, CompletionChunk),
+    "/v1/embeddings": (EmbeddingRequest, EmbeddingAnswer, None),
     "/v1/responses": (ResponseRequest, ResponseBody, ResponseEvent),
     anthropic.ROUTE: (MessageRequest, MessageAnswer, MessageEvent),
     f"{anthropic.ROUTE}/count_tokens": (CountRequest, InputTokens, None),

@@ -18,6 +18,7 @@ from worker.engine.model import context_limit
 from worker.execution.local import LocalExecution
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
+from worker.model.pooling import embeds
 from worker.model.source import find_model
 from worker.settings import WorkerSettings
 
@@ -46,8 +47,9 @@ def build(settings: WorkerSettings) -> Worker:
     """
     folder = find_model(settings.model)
     torch.set_num_threads(settings.threads or _threads(folder))
-    model = _model(settings, folder)
-    served = _served(settings, folder, model)
+    is_embedder = embeds(folder, settings.task)
+    model = _model(settings, folder, is_embedder)
+    served = _served(settings, folder, model, model.config.hidden if is_embedder else None)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
@@ -63,7 +65,7 @@ def build(settings: WorkerSettings) -> Worker:
     return Worker(engine, served, readiness, store, usage, app)
 
 
-def _model(settings: WorkerSettings, folder: Path) -> Decoder:
+def _model(settings: WorkerSettings, folder: Path, is_embedder: bool) -> Decoder:
     return load_model(
         folder,
         execution=LocalExecution(),
@@ -71,15 +73,19 @@ def _model(settings: WorkerSettings, folder: Path) -> Decoder:
         page_size=settings.page_size,
         page_count=settings.cache_pages or None,
         cache_bytes=None if settings.cache_pages else settings.cache_mb * 2**20,
+        embeds=is_embedder,
     )
 
 
-def _served(settings: WorkerSettings, folder: Path, model: Decoder) -> Served:
+def _served(
+    settings: WorkerSettings, folder: Path, model: Decoder, vector_size: int | None
+) -> Served:
     return Served.load(
         folder,
         name=settings.served_name or Path(settings.model).resolve().name,
         context_length=context_limit(model),
         vocabulary_size=model.vocabulary_size,
+        vector_size=vector_size,
         tool_format=settings.tool_format,
     )
 

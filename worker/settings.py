@@ -32,6 +32,10 @@ class WorkerSettings(Settings):
     tool_format: Literal["auto", "hermes", "llama3_json", "pythonic", "mistral"] = Field(
         "auto", description="How the model writes calls of tools; auto reads its chat template."
     )
+    task: Literal["auto", "generate", "embed"] = Field(
+        "auto",
+        description="What the model is for; auto: embed if made for sentence-transformers.",
+    )
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Type of weights and cache; auto keeps what the files hold."
     )

@@ -38,6 +38,7 @@ from cloister.wire.chat import (
     ToolMessage,
 )
 from cloister.wire.completion import SEQUENCES, CompletionRequest
+from cloister.wire.embedding import EmbeddingRequest
 from cloister.wire.response import ReasoningConfig, ResponseRequest, SchemaFormat, TextConfig
 
 Wire = TypeVar("Wire", bound=Asked)
@@ -89,6 +90,11 @@ def parse_completion(body: bytes) -> CompletionRequest:
     request = validated(CompletionRequest, _without_inner(members))
     _check_together(request)
     return request
+
+
+def parse_embedding(body: bytes) -> EmbeddingRequest:
+    """The body of `POST /v1/embeddings`. Raises `BadRequest`."""
+    return validated(EmbeddingRequest, parse_object(body))
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -284,7 +290,7 @@ def _what(fault: ErrorDetails, param: str) -> str:
         return f"must be a string or a list of up to {STOP_STRINGS} strings"
     if param.startswith("stop") and fault["type"] in ("string_too_short", "string_too_long"):
         return f"a stop string has 1 to {STOP_LENGTH} characters"
-    if param == "prompt" and fault["type"] == "union_tag_not_found":
+    if param in ("prompt", "input") and fault["type"] == "union_tag_not_found":
         return "must be a string, a list of token ids, or a list of either"
     if param.endswith((".content", ".output")) and wrong_form:
         return "must be a string or a list of text parts"

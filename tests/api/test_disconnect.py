@@ -28,14 +28,18 @@ class Client:
     """One request straight into the app; it leaves when told."""
 
     def __init__(
-        self, app: FastAPI, body: dict[str, Any], headers: Mapping[str, str] | None = None
+        self,
+        app: FastAPI,
+        body: dict[str, Any],
+        path: str = CHAT,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         self.sent: list[dict[str, Any]] = []
         self.wrote = asyncio.Event()
         self.left = asyncio.Event()
         self._body = json.dumps(body).encode()
         self._has_body = True
-        self.task = asyncio.create_task(app(_scope(headers or {}), self._receive, self._send))
+        self.task = asyncio.create_task(app(_scope(path, headers or {}), self._receive, self._send))
 
     async def _receive(self) -> dict[str, Any]:
         if self._has_body:
@@ -50,15 +54,15 @@ class Client:
             self.wrote.set()
 
 
-def _scope(headers: Mapping[str, str]) -> dict[str, Any]:
+def _scope(path: str, headers: Mapping[str, str]) -> dict[str, Any]:
     more = [(name.encode(), value.encode()) for name, value in headers.items()]
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "method": "POST",
-        "path": CHAT,
-        "raw_path": CHAT.encode(),
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "headers": [(b"content-type", b"application/json"), *more],
     }

@@ -156,13 +156,10 @@ async def test_other_tenants_cannot_tell_that_a_response_exists(served: Served) 
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_leaving_cancels_and_keeps_nothing(
-    stream: bool, served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tests.api.test_disconnect.CHAT", RESPONSES)
+async def test_leaving_cancels_and_keeps_nothing(stream: bool, served: Served) -> None:
     engine, store = Waiting(), ResponseStore()
     body = {"model": "tiny", "input": "hi", "stream": stream}
-    leaving = Client(create_app(served, engine, store=store), body)
+    leaving = Client(create_app(served, engine, store=store), body, RESPONSES)
     assert await asyncio.to_thread(engine.came.wait, 5)
     engine.push(*tokens("a", "b")[:1])
     if stream:

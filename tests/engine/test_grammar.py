@@ -23,8 +23,8 @@ from worker.api.tokenizer import Tokenizer
 from worker.engine.engine import InferenceEngine
 from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
-from worker.engine.request import Constraint, Finish, Grammar, Request, Sampling, Token
-from worker.engine.step import Step
+from worker.engine.masks import SMALL, Masks
+from worker.engine.request import Finish, Grammar, Request, Sampling, Token
 
 SCHEMAS: dict[str, Any] = {
     "any": {},
@@ -337,26 +337,34 @@ def test_dead_end_ends_its_own_sequence_alone(bench: MakeBench) -> None:
     assert len(well.wait()) == 9
 
 
-def test_masks_are_made_while_the_model_computes(bench: MakeBench) -> None:
-    asked = threading.Event()
+class Held(Failing):
+    """Rules that are known only when the test says so."""
 
-    class Noting(Failing):
-        def begin(self) -> Constraint:
-            return self
+    def __init__(self, known: threading.Event) -> None:
+        super().__init__()
+        self.known = known
 
-        def allowed(self) -> bytes:
-            asked.set()
-            return b"\xff" * 40
+    def allowed(self) -> bytes:
+        assert self.known.wait(20)
+        return b"\xff" * (SMALL + 8)
 
-    class Waiting(PagedModel):
-        def forward(self, step: Step) -> Any:
-            assert asked.wait(20), "the mask is made only behind the model"
-            return super().forward(step)
 
-    it = bench()
-    it.model.__class__ = Waiting
-    [tokens] = it.run(it.request(Noting(), max_tokens=2))
-    assert len(tokens) == 2
+def test_masks_of_a_large_vocabulary_are_made_while_the_model_computes() -> None:
+    known = threading.Event()
+    masks = Masks(8 * SMALL)
+    bars = masks.begin([Held(known)])
+    assert not bars.done(), "the caller goes on meanwhile"
+    known.set()
+    assert bars.result(20).barred is not None
+    masks.close()
+
+
+def test_masks_of_a_small_vocabulary_are_made_at_once() -> None:
+    known = threading.Event()
+    known.set()
+    bars = Masks(100).begin([Held(known), None])
+    assert bars.done()
+    assert bars.result().barred is not None
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from cloister.errors import Unavailable
 from cloister.usage import UsageLog
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
+from cloister.wire.embedding import EmbeddingAnswer, EmbeddingRequest
 from cloister.wire.message_events import InputTokens, MessageAnswer, MessageErrorBody, MessageEvent
 from cloister.wire.messages import CountRequest, MessageRequest
 from cloister.wire.models import Model, ModelList
@@ -77,6 +78,7 @@ def create_app(
     response_routes.add(app, store)
     _add_messages(app, generator, readiness)
     _add_tokens(app, generator)
+    _add_embeddings(app, generator, readiness)
     _add_models(app, served)
     _add_operation(app, engine, readiness, metrics)
     document.install(app)
@@ -165,6 +167,19 @@ def _add_tokens(app: FastAPI, generator: Generator) -> None:
     async def detokenize(request: HttpRequest) -> Response:
         """The text of token ids."""
         return await generator.tell(request, generator.detokenize)
+
+
+def _add_embeddings(app: FastAPI, generator: Generator, readiness: Readiness) -> None:
+    @app.post(
+        "/v1/embeddings",
+        response_model=None,
+        responses={200: {"model": EmbeddingAnswer}, **document.errors(*document.FAILURES)},
+        openapi_extra=document.body_of(EmbeddingRequest),
+    )
+    async def embeddings(request: HttpRequest) -> Response:
+        """A vector of each text."""
+        readiness.check()
+        return await generator.answer(request, generator.embedding)
 
 
 def _add_models(app: FastAPI, served: Served) -> None:

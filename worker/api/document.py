@@ -11,6 +11,7 @@ from cloister.fleet import TOKEN_HEADER
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
+from cloister.wire.embedding import EmbeddingRequest
 from cloister.wire.message_events import MessageEvent
 from cloister.wire.messages import CountRequest, MessageRequest
 from cloister.wire.response import ResponseRequest
@@ -25,9 +26,12 @@ SECURITY = {"token": {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}}
 
 ASKED = (
     *(ChatRequest, CompletionRequest, ResponseRequest, MessageRequest, CountRequest),
-    *(TokenizeRequest, DetokenizeRequest),
+    *(EmbeddingRequest, TokenizeRequest, DetokenizeRequest),
 )
 EVENTS = (ChatChunk, CompletionChunk, ResponseEvent, MessageEvent)
+
+FAILURES = (400, 401, 404, 408, 413, 429, 500, 503)
+"""How a route that asks the model may fail."""
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -43,7 +47,7 @@ def answers(
 ) -> Responses:
     """The answers of a route that generates."""
     events = {"text/event-stream": {"schema": _reference(chunk)}}
-    refusals = errors(400, 401, 404, 408, 413, 429, 500, 503, body=error)
+    refusals = errors(*FAILURES, body=error)
     return {200: {"model": whole, "content": events}, **refusals}
 
 

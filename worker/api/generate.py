@@ -19,8 +19,9 @@ from cloister import http
 from cloister.errors import Busy
 from cloister.wire.base import Generation, Sampled, StreamOptions
 from cloister.wire.chat import ChatRequest
+from cloister.wire.embedding import EmbeddingRequest
 from cloister.wire.message_events import InputTokens
-from cloister.wire.parse import parse_chat, parse_completion
+from cloister.wire.parse import parse_chat, parse_completion, parse_embedding
 from cloister.wire.parse_messages import parse_count, parse_message
 from cloister.wire.parse_response import parse_response
 from cloister.wire.tokens import Detokenized, Tokenized
@@ -29,6 +30,7 @@ from worker.api.answer import Answer, Job, Patience, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
 from worker.api.choice import Choice
 from worker.api.conversation import converse
+from worker.api.embeddings import embedding_job
 from worker.api.fan_out import chat_choices, completion_choices
 from worker.api.frames import ChatFrames, CompletionFrames, Extras, Head
 from worker.api.message_frames import MessageFrames
@@ -49,6 +51,7 @@ LARGE_BODIES = 32  # wait for their turn at most; each may be as long as the bod
 GRAMMARS = 64  # wait to be compiled at most
 
 Made = TypeVar("Made")
+Wire = Sampled | EmbeddingRequest
 
 
 class Generator:
@@ -80,7 +83,7 @@ class Generator:
         self._compiler.shutdown(wait=False)
 
     async def answer(
-        self, request: HttpRequest, make: Callable[[bytes, str], tuple[Sampled, Job]]
+        self, request: HttpRequest, make: Callable[[bytes, str], tuple[Wire, Job]]
     ) -> Answer:
         """Read the body and make the answer, which runs when it is called."""
         began = time.perf_counter()
@@ -156,6 +159,11 @@ class Generator:
         check_may_end(wire, talk.source)
         request = chat_to_request(wire, self._served, id, tenant, talk.prompt)
         return chat_choices(wire, request, talk, self._served.tokenizer), talk.source
+
+    def embedding(self, body: bytes, tenant: str) -> tuple[EmbeddingRequest, Job]:
+        wire = parse_embedding(body)
+        check_name(self._served, wire.model)
+        return wire, embedding_job(wire, self._served, _new_id("embd"), tenant)
 
     def _head(self, id: str, wire: Generation) -> Head:
         return Head(id, int(time.time()), wire.model, self._served.fingerprint)

@@ -13,7 +13,7 @@ from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 ROUTES = (
-    *("/v1/chat/completions", "/v1/completions", "/v1/responses"),
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/embeddings"),
     *("/v1/messages", "/v1/messages/count_tokens"),
     *("/tokenize", "/detokenize", "/v1/models", "/health", "/ready", "/metrics"),
 )
@@ -92,7 +92,7 @@ class Stopwatch:
             self._bill.prompt_tokens += count
             self._bill.cached_tokens += token.cached
         self._last[index] = now
-        self._metrics.generated_tokens.inc()
+        self._metrics.generated_tokens.inc(int(token.generated > 0))
 
     def finish(self, reason: str) -> None:
         """A sequence ended."""

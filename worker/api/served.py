@@ -24,7 +24,7 @@ class Served:
 
     `tool_format` is how it writes calls, none where it cannot; `grammars` compiles what its answers
     are held to. `defaults` apply to what a request leaves open. `vocabulary_size` is the number of
-    token ids that the model takes.
+    token ids that the model takes. `vector_size` is set where the model embeds and does not talk.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Served:
     grammars: Grammars
     defaults: Sampling = field(default_factory=Sampling)
     aliases: tuple[str, ...] = ()
+    vector_size: int | None = None
     created: int = field(default_factory=lambda: int(time.time()))
 
     @classmethod
@@ -46,6 +47,7 @@ class Served:
         name: str,
         context_length: int,
         vocabulary_size: int | None = None,
+        vector_size: int | None = None,
         aliases: tuple[str, ...] = (),
         tool_format: FormatSetting = "auto",
     ) -> "Served":
@@ -63,6 +65,7 @@ class Served:
             grammars=Grammars(tokenizer.source, tokenizer.end_ids, size),
             defaults=_defaults(folder),
             aliases=aliases,
+            vector_size=vector_size,
         )
 
     @property

@@ -11,13 +11,14 @@ from typing import Any
 from cloister.errors import BadRequest
 from cloister.wire.base import Generation, StructuredOutputs
 from cloister.wire.chat import ChatRequest, JsonSchemaFormat
+from worker.api.bounded import bounded
 from worker.api.schema import check_schema
 from worker.engine.grammar import Source
 
 FIELD = "structured_outputs"
 SCHEMA_FIELD = "response_format.json_schema.schema"
-WHITESPACE = r"( |\n {0,32})?"
-"""Between JSON's parts: enough to write prettily, too little to go on with for ever."""
+WHITESPACE = " ?"
+"""Between JSON's parts: JSON on one line, as most models write it, and nothing to dawdle with."""
 
 QUOTED = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|/(?:\\.|[^/\\\n])+/')
 
@@ -42,7 +43,7 @@ def check_may_end(wire: Generation, source: Source | None) -> None:
 
 def json_rule(schema: Any) -> str:
     """The right side of a Lark rule: a JSON value that is valid under a checked schema."""
-    closed = {} if schema is True else {"enum": []} if schema is False else schema
+    closed = {} if schema is True else {"enum": []} if schema is False else bounded(schema)
     return "%json " + json.dumps({**closed, "x-guidance": {"whitespace_pattern": WHITESPACE}})
 
 

@@ -84,6 +84,9 @@ def _request(
     logprobs: int | None,
     seed: Callable[[], int],
 ) -> Request:
+    if served.vector_size is not None:
+        message = f"model: {served.name} is an embedding model; use /v1/embeddings"
+        raise BadRequest(message, param="model")
     stop_ids = frozenset(wire.stop_token_ids or ())
     check_ids(stop_ids, served, "stop_token_ids")
     return Request(

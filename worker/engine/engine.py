@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
 
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
 from worker.engine.limits import Limits
@@ -15,7 +16,17 @@ from worker.engine.masks import Faults, Masks
 from worker.engine.meter import Meter
 from worker.engine.model import Model, context_limit
 from worker.engine.pages import Pages
-from worker.engine.request import Event, Listener, Load, Logprob, Request, Token, Vocabulary
+from worker.engine.request import (
+    NO_ID,
+    Event,
+    Finish,
+    Listener,
+    Load,
+    Logprob,
+    Request,
+    Token,
+    Vocabulary,
+)
 from worker.engine.sampler import Pick, choose
 from worker.engine.scheduler import Plan, Scheduler
 from worker.engine.sequence import Sequence
@@ -169,11 +180,30 @@ class InferenceEngine:
         started = self._clock()
         bars = self._masks.begin([sequence.constraint for sequence in plan.completing])
         logits = self._model.forward(plan.step())
+        if plan.wants_vectors:
+            return self._tell(plan, logits, self._clock() - started)
         last = logits if len(logits) == len(plan.completing) else logits[plan.last_rows]
         barred = bars.result()
         ids = choose(barred.apply(last), [_pick(sequence) for sequence in plan.completing])
         scores = iter(logprobs(logits, list(queries(plan, ids))))
         return self._commit(plan, ids, scores, barred.faults, self._clock() - started)
+
+    def _tell(self, plan: Plan, vectors: Tensor, seconds: float) -> News:
+        """Count a step of an embedding model; `vectors` by row of the completing sequences."""
+        if not bool(torch.isfinite(vectors).all()):
+            raise FloatingPointError("the model's vectors are not finite")
+        news: News = []
+        rows = iter(vectors.tolist())
+        with self._work:
+            self._meter.count(plan.rows, seconds)
+            for share in plan.shares:
+                self._scheduler.commit(share)
+                if share.completes:
+                    sequence = share.sequence
+                    token = _vector(next(rows), sequence.cached)
+                    self._forget(sequence)
+                    news.append((sequence.listener, token))
+        return news
 
     def _commit(
         self, plan: Plan, ids: list[int], scores: Iterator[Logprob], faults: Faults, seconds: float
@@ -251,6 +281,11 @@ def _pick(sequence: Sequence) -> Pick:
     request = sequence.request
     banned = request.stop_ids if sequence.must_go_on else ()
     return Pick(request.sampling, request.prompt, sequence.tokens[len(request.prompt) :], banned)
+
+
+def _vector(values: list[float], cached: int) -> Token:
+    finish, vector = Finish.STOP, tuple(values)
+    return Token(NO_ID, "", finish, generated=0, cached=cached, vector=vector)
 
 
 def _deliver(news: News) -> None:

@@ -1,7 +1,8 @@
 """Bars what the grammars of a step forbid, before a token is chosen.
 
-The next token's mask depends only on tokens already chosen, so all masks of a step are made in a
-thread of their own while the model computes.
+The next token's mask depends only on tokens already chosen, so with a large vocabulary all masks of
+a step are made in a thread of their own while the model computes. With a small one that would cost
+more than it saves: a mask takes some microseconds, and so does each change of threads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,9 @@ from torch import Tensor
 
 from cloister.errors import CloisterError, InternalError
 from worker.engine.request import Constraint
+
+SMALL = 2**15
+"""Words up to which masks are made in the caller's own thread (docs/log.md)."""
 
 Faults = Mapping[int, CloisterError]
 """By row: the grammars that cannot go on. Such rows stay free; their tokens count for nothing."""
@@ -37,7 +41,7 @@ class Bars:
 
 
 class Masks:
-    """Makes masks in one thread, which starts with the first constrained sequence."""
+    """Makes masks; the thread, where there is one, starts with the first constrained sequence."""
 
     def __init__(self, vocabulary_size: int) -> None:
         self._size = vocabulary_size
@@ -50,6 +54,10 @@ class Masks:
         """Start on a step's masks: one constraint a row of its logits, `None` bars nothing."""
         if all(constraint is None for constraint in constraints):
             return self._none
+        if self._size <= SMALL:
+            made: Future[Bars] = Future()
+            made.set_result(self._bars(constraints))
+            return made
         return self._thread.submit(self._bars, constraints)
 
     def close(self) -> None:
@@ -66,9 +74,9 @@ class Masks:
                 faults[row] = error
                 rows.append(self._free)
         packed = np.frombuffer(b"".join(bits[: len(self._free)] for bits in rows), dtype=np.uint8)
-        shape = (len(rows), len(self._free))
-        allowed = np.unpackbits(packed.reshape(shape), 1, self._size, bitorder="little")
-        for row in np.flatnonzero(~allowed.any(axis=1)).tolist():
+        bits = np.unpackbits(~packed.reshape(len(rows), -1), 1, self._size, bitorder="little")
+        barred = bits.view(np.bool_)
+        for row in np.flatnonzero(barred.all(axis=1)).tolist():
             faults[row] = InternalError("the grammar leaves no token to choose")
-            allowed[row] = 1
-        return Bars(torch.from_numpy(np.equal(allowed, 0)), faults)
+            barred[row] = False
+        return Bars(torch.from_numpy(barred), faults)

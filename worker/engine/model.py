@@ -18,7 +18,9 @@ class Model(Protocol):
     def forward(self, step: Step) -> Tensor:
         """Write keys and values of the step's rows into their pages and return the wanted logits.
 
-        Returns float32 `[sum of segment.logits, vocabulary_size]`, segments in order.
+        Returns float32 `[sum of segment.logits, vocabulary_size]`, segments in order. A model that
+        embeds returns rows of its last hidden state in place of logits, and takes only requests
+        for vectors.
         """
 
 

@@ -74,7 +74,8 @@ class Request:
     are no stop ids, and stop strings are looked for behind them; a stop string is in the text only
     with `keeps_stop`. `logprobs` is how many
     alternatives are told with each token's log-probability, None for neither; `scores_prompt` adds
-    those of the prompt. `salt` parts the prefix cache: only requests of the same salt share pages.
+    those of the prompt. With `max_tokens` 0, a model that embeds is asked for the prompt's vector.
+    `salt` parts the prefix cache: only requests of the same salt share pages.
     `prompt` and `stop` stay out of `repr`, so that no log or traceback shows them.
     """
 
@@ -90,6 +91,10 @@ class Request:
     scores_prompt: bool = False
     salt: str = field(default="", repr=False)
     grammar: Grammar | None = field(default=None, repr=False)
+
+    @property
+    def wants_vector(self) -> bool:
+        return self.max_tokens == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +120,8 @@ class Token:
     With log-probabilities, `settled` counts the tokens, from the first one, whose text has begun to
     show in the texts so far: a token held back settles with the text, one inside a stop string or a
     stop id never. The first token brings those of the `prompt`, from its second token on.
+
+    A request for a vector hears one event that is no token: its `vector` is set, its text empty.
     """
 
     id: int
@@ -126,7 +133,11 @@ class Token:
     settled: int = 0
     prompt: tuple[Logprob, ...] = field(default=(), repr=False)
     stop_string: str | None = field(default=None, repr=False)
+    vector: tuple[float, ...] = field(default=(), repr=False)
 
+
+NO_ID = -1
+"""In place of a token's id where there is a vector."""
 
 Event = Token | CloisterError
 """What a listener hears: tokens, the last one with `finish`; or one error, after which nothing."""

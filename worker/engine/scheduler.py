@@ -61,6 +61,11 @@ class Plan:
         return Step(tuple(share.segment() for share in self.shares))
 
     @property
+    def wants_vectors(self) -> bool:
+        """Is nothing but vectors asked for? A model either embeds or generates."""
+        return all(share.sequence.request.wants_vector for share in self.shares)
+
+    @property
     def completing(self) -> list[Sequence]:
         """The sequences that get a new token, in the order of their logits."""
         return [share.sequence for share in self.shares if share.completes]

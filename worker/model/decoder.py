@@ -1,5 +1,6 @@
 """THE decoder: every family, every execution. Where a linear runs is the execution's business."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +36,10 @@ class Layer:
 
 
 class Decoder:
-    """A model ready to compute steps; satisfies the engine's `Model`. Empties `weights.layers`."""
+    """A model ready to compute steps; satisfies the engine's `Model`. Empties `weights.layers`.
+
+    One that `embeds` gives the normalised last hidden states in place of logits.
+    """
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Decoder:
         *,
         page_size: int,
         page_count: int,
+        embeds: bool = False,
     ) -> None:
         self.config = config
         self.vocabulary_size = config.vocabulary_size
@@ -57,7 +62,9 @@ class Decoder:
             _layer(config, index, weights.layers.pop(0), execution)
             for index in range(config.layers)
         )
-        self._head = _head_site(config, weights, execution)
+        self._head = (
+            _last_norm(config, weights) if embeds else _head_site(config, weights, execution)
+        )
         self._rope = Rope(config.rope, config.head_dim, weights.dtype)
         self._layout = Layout(
             page_size=page_size,
@@ -117,6 +124,10 @@ EMBED, HEAD = Part("embed"), Part("head")
 
 def _embed_site(config: ModelConfig, weights: ModelWeights, execution: Execution) -> Site:
     return execution.site(SiteSpec(EMBED, "embed", (config.hidden,), "none"), weights.embed)
+
+
+def _last_norm(config: ModelConfig, weights: ModelWeights) -> Callable[[Tensor], Tensor]:
+    return lambda x: rms_norm(x, weights.norm, config.norm_epsilon)
 
 
 def _head_site(config: ModelConfig, weights: ModelWeights, execution: Execution) -> Site:

@@ -24,6 +24,11 @@ class Family:
     window: Literal["none", "all", "late"] = "none"
     head_dim: int | None = None  # where the config leaves it out; None: hidden / heads
 
+    @property
+    def body(self) -> str:
+        """The architecture's name without a head, as embedding models are published."""
+        return self.architecture.replace("ForCausalLM", "Model")
+
 
 FAMILIES = (
     Family("LlamaForCausalLM", "llama", bias="config", mlp_bias=True),
@@ -40,7 +45,8 @@ def family_of(fields: Fields) -> Family:
     named = fields.get("architectures") or []
     model_type = fields.get("model_type")
     for family in FAMILIES:
-        if family.architecture in named or (not named and family.model_type == model_type):
+        names = (family.architecture, family.body)
+        if any(name in named for name in names) or (not named and family.model_type == model_type):
             return family
     known = ", ".join(family.architecture for family in FAMILIES)
     found = named[0] if named and isinstance(named, list) else model_type

@@ -1,5 +1,6 @@
 """Builds a decoder: from a model folder, or of a named shape with random weights."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -22,11 +23,14 @@ def load_model(
     page_size: int = DEFAULT_PAGE_SIZE,
     page_count: int | None = None,
     cache_bytes: int | None = None,
+    embeds: bool = False,
 ) -> Decoder:
     """Load a folder. The cache is given in pages or in bytes. Raises `BadModel`, `BadSettings`."""
     config = ModelConfig.read(folder)
+    if embeds:
+        config = replace(config, tied_head=True)  # no head is read: none is used
     weights = read_weights(folder, config, dtype)
-    return build(config, weights, execution, page_size, page_count, cache_bytes)
+    return build(config, weights, execution, page_size, page_count, cache_bytes, embeds=embeds)
 
 
 def random_model(
@@ -52,10 +56,13 @@ def build(
     page_size: int,
     page_count: int | None,
     cache_bytes: int | None,
+    *,
+    embeds: bool = False,
 ) -> Decoder:
     """Put a decoder together from weights that are in memory."""
     count = _page_count(page_bytes(config, page_size, weights.dtype), page_count, cache_bytes)
-    return Decoder(config, weights, execution, page_size=page_size, page_count=count)
+    sizes = {"page_size": page_size, "page_count": count}
+    return Decoder(config, weights, execution, **sizes, embeds=embeds)
 
 
 def _page_count(each_bytes: int, page_count: int | None, cache_bytes: int | None) -> int:

@@ -4,6 +4,7 @@ Never unpickles: a folder with only pickled weights is refused with the command 
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -22,6 +23,7 @@ WeightType = Literal["auto", "bfloat16", "float32"]
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLES = ("pytorch_model*.bin", "*.pth", "*.pt", "*.ckpt", "*.bin")
+BODY = "model."
 DERIVED = ".rotary_emb.inv_freq"
 """Old checkpoints hold what the config already says; those tensors are passed over."""
 
@@ -29,6 +31,8 @@ DERIVED = ".rotary_emb.inv_freq"
 def read_weights(folder: Path, config: ModelConfig, dtype: WeightType) -> ModelWeights:
     """Read all weights of a folder. `BadModel` names the file, tensor, expected and found."""
     stored = _stored(shards(folder))
+    if all(not name.startswith(BODY) for name in stored):  # saved without a head around it
+        stored = {BODY + name: replace(one, name=BODY + name) for name, one in stored.items()}
     weights = allocate(config, _choose(dtype, stored))
     wanted = places(config, weights)
     _check(folder, config, stored, wanted)
