@@ -202,20 +202,22 @@ class InferenceEngine:
             for share in plan.shares:
                 share.sequence.scores.extend(itertools.islice(scores, share.scored))
                 if share.completes:
-                    news += self._advance(share, plan.price, next(new), scores, faults.get(row))
+                    cost = plan.draft_cost(share)
+                    news += self._advance(share, cost, next(new), scores, faults.get(row))
                 else:
                     self._scheduler.commit(share, 0)
                 row += share.choices
             wasted = self._drafted - self._accepted - wasted
             self._meter.count(plan.rows - wasted, seconds)
             if plan.only_decodes:
-                self._scheduler.price.count(plan.rows, seconds)
+                count = len(plan.shares)
+                self._scheduler.stopwatch.count(count, plan.rows - count, seconds)
         return news
 
     def _advance(
         self,
         share: Share,
-        price: float,
+        cost: float,
         ids: list[int],
         scores: Iterator[Logprob],
         fault: CloisterError | None,
@@ -232,14 +234,14 @@ class InferenceEngine:
                     news.append((sequence.listener, self._append(sequence, id, score)))
         except CloisterError as error:
             return [*news, self._end(sequence, error)]
-        self._count(share, len(news) - 1, price)
+        self._count(share, len(news) - 1, cost)
         self._scheduler.commit(share, len(news) - 1)
         if sequence.finish is not None:
             self._forget(sequence)
         return news
 
-    def _count(self, share: Share, right: int, price: float) -> None:
-        share.sequence.odds.learn(len(share.drafts), right, price)
+    def _count(self, share: Share, right: int, cost: float) -> None:
+        share.sequence.odds.learn(len(share.drafts), right, cost)
         self._drafted += len(share.drafts)
         self._accepted += right
 

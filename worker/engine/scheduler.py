@@ -17,7 +17,7 @@ from worker.engine.pages import Pages
 from worker.engine.request import Constraint
 from worker.engine.sequence import Sequence
 from worker.engine.step import Segment, Step
-from worker.engine.worth import Price
+from worker.engine.worth import Cost, Stopwatch, lengths
 
 SCORED_ROWS = 64
 """Rows of prompts to score in one step at most: their logits stand in memory together."""
@@ -71,7 +71,7 @@ class Plan:
 
     shares: tuple[Share, ...]
 
-    price: float = 0.0  # of a drafted token, in tokens
+    cost: Cost  # of drafts
 
     @property
     def rows(self) -> int:
@@ -89,6 +89,13 @@ class Plan:
     def completing(self) -> list[Share]:
         """The shares that get new tokens, in the order of their logits."""
         return [share for share in self.shares if share.completes]
+
+    def draft_cost(self, share: Share) -> float:
+        """A share's part of what the step's drafts cost, in tokens."""
+        if not share.drafts:
+            return 0.0
+        drafting = sum(1 for other in self.shares if other.drafts)
+        return self.cost.fixed / drafting + self.cost.row * len(share.drafts)
 
     @property
     def constraints(self) -> list[Constraint | None]:
@@ -126,7 +133,7 @@ class Scheduler:
         self.pages = pages
         self.limits = limits
         self.drafts = drafts  # most drafted tokens of one sequence in a step
-        self.price = Price()
+        self.stopwatch = Stopwatch()
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self.preemptions = 0
@@ -147,10 +154,12 @@ class Scheduler:
             if count and sequence in self.running and self._reserve(sequence, count):
                 counts[sequence] = count
                 budget -= count
-        price = self.price.of_row(len(counts))
-        rooms = self._rooms(counts, budget, price)
-        shares = (_share(sequence, count, rooms[sequence]) for sequence, count in counts.items())
-        return Plan(tuple(shares), price)
+        cost = self.stopwatch.cost(len(counts))
+        rooms = self._rooms(counts, budget, cost)
+        shares = (
+            _share(sequence, count, rooms.get(sequence, 0)) for sequence, count in counts.items()
+        )
+        return Plan(tuple(shares), cost)
 
     def commit(self, share: Share, right: int) -> None:
         """The share's keys and values, with those of `right` drafts, are in the cache now."""
@@ -252,15 +261,17 @@ class Scheduler:
         self.pages.release(sequence.pages)
         sequence.pages, sequence.digests, sequence.computed = [], [], 0
 
-    def _rooms(self, counts: dict[Sequence, int], budget: int, price: float) -> dict[Sequence, int]:
-        """Drafted tokens that each sequence may add: they take no row and no page from others."""
+    def _rooms(self, counts: dict[Sequence, int], budget: int, cost: Cost) -> dict[Sequence, int]:
+        """Drafted tokens that sequences may add: they take no row and no page from others."""
         left = min(budget, DRAFTED_ROWS)
+        ready = [sequence for sequence in counts if self.drafts and sequence.draftable]
+        wishes = lengths([sequence.odds for sequence in ready], cost, self.drafts)
         rooms: dict[Sequence, int] = {}
-        for sequence, count in counts.items():
-            room = min(self.drafts, sequence.draftable, left)
-            room = min(room, sequence.odds.length(price)) if room else 0
-            rooms[sequence] = room if self._reserve(sequence, count + room) else 0
-            left -= rooms[sequence]
+        for sequence, wish in zip(ready, wishes, strict=True):
+            room = min(wish, sequence.draftable, left)
+            if room and self._reserve(sequence, counts[sequence] + room):
+                rooms[sequence] = room
+                left -= room
         return rooms
 
     def _missing(self, sequence: Sequence, count: int) -> int:

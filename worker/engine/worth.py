@@ -1,91 +1,129 @@
-"""When drafts pay: what a drafted token costs and how often it is right. Plain numbers.
+"""When drafts pay: what drafted tokens cost and how often they are right. Plain numbers.
 
-Both are measured. A sequence drafts while the next guess is more probably right than it is dear
-(goodput, Liu et al. 2024). When guesses are not worth it, a sequence has a small allowance to find
-out whether that has changed: so drafts that never help cost little more than the allowance.
+Both are measured, the cost of the steps and each sequence's own luck, and the length of drafts is
+the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, since equal
+rows are computed together. Where nothing is promised, a sequence has a small allowance to find out
+whether that has changed: drafts that never help cost little more than the allowance.
 """
 
-import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 
 ALLOWANCE = 0.02
 """Tokens a step that a sequence may lose by guesses."""
 
-SAVED = 1.0
+SAVED = 0.5
 """Tokens that a sequence may lose at its start, or at once after guesses that were right."""
 
 MEMORY = 0.9
-"""What remains of older guesses with each new one."""
+"""What remains of older guesses with each new one, and so of what was believed before any."""
 
 FIRST_RIGHT, FIRST_GUESSES = 1.2, 2.0
-"""What a sequence believes of its guesses before the first one."""
+
+FIRST_FIXED, FIRST_ROW = 0.1, 0.05
+"""Shares of a plain step, and of its share for one sequence, believed before anything is known."""
 
 STEPS_MEMORY = 0.98
+"""What remains of older steps with each new one."""
+
 OUTLIER = 2.0
-"""A step that takes so many times what is expected has been interrupted: it counts as so many."""
+"""A step that takes so many times what is expected was interrupted: it counts as so many."""
 
-FIRST_PRICE, FIRST_WEIGHT = 0.1, 0.25
-"""The price before steps of different size were seen, and how firmly it is believed."""
+STEPS_BETWEEN = 16
+"""Steps after which the cost is computed anew."""
 
-CHEAPEST = 0.01
+CHEAPEST = 0.005  # tokens; noise may make rows look free
 
 
-class Price:
-    """What one more row costs in a step of running sequences, from the times of such steps.
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What drafts cost in a step, in tokens: `fixed` once, and `row` for each guess."""
 
-    A line through (rows, seconds) of steps, older ones fading: `seconds = base + slope * rows`.
+    fixed: float
+    row: float
+
+
+class Stopwatch:
+    """Learns from the times of steps what drafts cost.
+
+    Least squares over steps that read no prompt, older ones fading, of `seconds = base + each *
+    sequences + fixed * (any drafts) + row * drafts`, drawn a little towards a first belief.
     """
 
     def __init__(self) -> None:
-        self._weight = 0.0
-        self._rows = self._seconds = self._squares = self._products = 0.0
+        self._moments = np.zeros((4, 4))
+        self._products = np.zeros(4)
+        self._line = np.zeros(4)  # base, each, fixed, row
+        self._steps = 0
 
-    def count(self, rows: int, seconds: float) -> None:
-        """A step has computed so many rows, none of a prompt, in so many seconds."""
-        if self._weight:
-            seconds = min(seconds, OUTLIER * self._expected(rows))
-        news = (1.0, rows, seconds, rows * rows, rows * seconds)
-        olds = (self._weight, self._rows, self._seconds, self._squares, self._products)
-        self._weight, self._rows, self._seconds, self._squares, self._products = (
-            STEPS_MEMORY * old + new for old, new in zip(olds, news, strict=True)
-        )
+    def count(self, sequences: int, drafts: int, seconds: float) -> None:
+        """A step has given each of so many sequences a token and checked so many drafts."""
+        step = np.array([1.0, sequences, drafts > 0, drafts])
+        if self._steps >= STEPS_BETWEEN:
+            seconds = min(seconds, OUTLIER * float(self._line @ step))
+        self._moments = STEPS_MEMORY * self._moments + np.outer(step, step)
+        self._products = STEPS_MEMORY * self._products + seconds * step
+        self._steps += 1
+        if self._steps % STEPS_BETWEEN == 0:
+            self._line = self._fit()
 
-    def of_row(self, sequences: int) -> float:
-        """A row's price in tokens, where each of so many sequences gets one token a step."""
-        expected = self._expected(sequences) if self._weight else 0.0
-        price = self._slope() * sequences / expected if expected > 0 else FIRST_PRICE
-        return min(max(price, CHEAPEST), 1.0)
+    def cost(self, sequences: int) -> Cost:
+        """The cost of drafts in a step of so many sequences."""
+        plain = float(self._line[0] + self._line[1] * sequences)
+        if plain <= 0:
+            return Cost(FIRST_FIXED * sequences, FIRST_ROW)
+        fixed, row = (float(part) * sequences / plain for part in self._line[2:])
+        return Cost(max(fixed, CHEAPEST), max(row, CHEAPEST))
 
-    def _expected(self, rows: int) -> float:
-        mean_rows, mean_seconds = self._rows / self._weight, self._seconds / self._weight
-        return max(mean_seconds + self._slope() * (rows - mean_rows), mean_seconds / 8)
-
-    def _slope(self) -> float:
-        """Seconds a row: least squares, drawn towards the first belief."""
-        mean_rows, mean_seconds = self._rows / self._weight, self._seconds / self._weight
-        variance = self._squares / self._weight - mean_rows**2
-        covariance = self._products / self._weight - mean_rows * mean_seconds
-        believed = FIRST_PRICE * mean_seconds / mean_rows
-        return (covariance + FIRST_WEIGHT * believed) / (variance + FIRST_WEIGHT)
+    def _fit(self) -> np.ndarray:
+        weight, sequences = self._moments[0, 0], self._moments[0, 1]
+        mean = self._products[0] / weight
+        each = mean * weight / sequences  # seconds a token
+        belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * each])
+        firmness = np.diag([0.01, 0.01, 1.0, 4.0])
+        return np.linalg.solve(self._moments + firmness, self._products + firmness @ belief)
 
 
 class Odds:
-    """One sequence's experience with its guesses."""
+    """One sequence's experience with its guesses. `saved` is what it may lose, in tokens."""
 
     def __init__(self) -> None:
+        self.saved = SAVED
         self._right, self._guesses = FIRST_RIGHT, FIRST_GUESSES
-        self._saved = SAVED
 
-    def length(self, price: float) -> int:
-        """How many tokens to guess when each costs `price`: as many as are worth it, or a trial."""
+    def gain(self, length: int) -> float:
+        """How many of so many guesses are right before the first wrong one, on average."""
         chance = self._right / self._guesses
-        if chance > price and self._saved > 0:
-            return max(1, int(math.log(price) / math.log(chance)))  # chance ** length >= price
-        return int(self._saved >= price)
+        return chance * (1 - chance**length) / (1 - chance)
 
-    def learn(self, guessed: int, right: int, price: float) -> None:
+    def learn(self, guesses: int, right: int, cost: float) -> None:
         """A step is over in which the first `right` of so many guesses were right."""
-        seen = min(right + 1, guessed)  # behind a wrong guess, the others tell nothing
+        seen = min(right + 1, guesses)  # behind a wrong guess, the others tell nothing
         fade = MEMORY**seen
         self._right = fade * self._right + right
         self._guesses = fade * self._guesses + seen
-        self._saved = min(SAVED, self._saved + ALLOWANCE + right - guessed * price)
+        self.saved = min(SAVED, self.saved + ALLOWANCE + right - cost)
+
+
+def lengths(odds: Sequence[Odds], cost: Cost, most: int) -> list[int]:
+    """How many tokens each sequence should guess in the next step."""
+    best, promise = 0, 0.0
+    for length in _choices(most):
+        gains = (one.gain(length) - cost.row * length for one in odds if one.saved > 0)
+        value = sum(gain for gain in gains if gain > 0) - cost.fixed
+        if value > promise:
+            best, promise = length, value
+    if best:
+        return [best if _promises(one, cost, best) else 0 for one in odds]
+    return [int(one.saved >= cost.fixed + cost.row) for one in odds]
+
+
+def _promises(one: Odds, cost: Cost, length: int) -> bool:
+    return one.saved > 0 and one.gain(length) > cost.row * length
+
+
+def _choices(most: int) -> list[int]:
+    """1, 2, 4, ... and `most` itself."""
+    return [length for length in (1, 2, 4, 8, 16, 32) if length < most] + [most]
