@@ -7,8 +7,12 @@ from pathlib import Path
 import torch
 from fastapi import FastAPI
 
+from cloister.errors import BadModel
 from worker.api.app import Readiness, create_app
 from worker.api.served import Served
+from worker.api.tokenizer import Tokenizer
+from worker.engine.draft_model import DraftModel
+from worker.engine.drafts import OFF, Drafter, Lookup
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.model import context_limit
@@ -36,14 +40,15 @@ def build(settings: WorkerSettings) -> Worker:
     """Load the model and start the engine.
 
     Raises:
-        BadModel: the model cannot be found, read or served.
+        BadModel: a model cannot be found, read or served, or drafts in other words.
         BadSettings: the cache is too small for one page, or limits contradict each other.
     """
     folder = find_model(settings.model)
     torch.set_num_threads(settings.threads or _threads(folder))
     model = _model(settings, folder)
     served = _served(settings, folder, model)
-    engine = InferenceEngine(model, served.tokenizer, _limits(settings))
+    drafter = _drafter(settings, model, served)
+    engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
     readiness = Readiness()
     app = create_app(served, engine, token=settings.join_token, readiness=readiness)
     engine.start()
@@ -68,6 +73,29 @@ def _served(settings: WorkerSettings, folder: Path, model: Decoder) -> Served:
         context_length=context_limit(model),
         vocabulary_size=model.vocabulary_size,
         tool_format=settings.tool_format,
+    )
+
+
+def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafter:
+    if settings.draft == "off":
+        return OFF
+    if settings.draft == "ngram":
+        return Lookup(settings.draft_tokens)
+    folder = find_model(settings.draft)
+    if not served.tokenizer.means_the_same(Tokenizer.load(folder)):
+        raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")
+    small = load_model(
+        folder,
+        execution=LocalExecution(),
+        dtype=settings.dtype,
+        page_size=model.page_size,
+        page_count=model.page_count,
+    )
+    return DraftModel(
+        small,
+        vocabulary_size=model.vocabulary_size,
+        most=settings.draft_tokens,
+        step_tokens=settings.step_tokens,
     )
 
 
