@@ -13,7 +13,9 @@ from worker.settings import WorkerSettings
 
 
 def settings(**changes: object) -> WorkerSettings:
-    return WorkerSettings.model_validate({"cache_mb": 8, "threads": 1, "dtype": "float32", **changes})
+    return WorkerSettings.model_validate(
+        {"cache_mb": 8, "threads": 1, "dtype": "float32", **changes}
+    )
 
 
 def answer(**changes: object) -> tuple[list[int], int]:
