@@ -70,7 +70,6 @@ class Plan:
     """The shares of one step."""
 
     shares: tuple[Share, ...]
-
     cost: Cost  # of drafts
 
     @property
