@@ -3,13 +3,16 @@
     python -m benchmarks.step                                   # novice
     python -m benchmarks.step --model llama-3.2-1b --threads 2  # a named shape, random weights
     python -m benchmarks.step --sequences 8 --structured        # with and without a grammar
+    python -m benchmarks.step --sequences 1 4 --drafts 8        # with and without drafts
 
 Prompts are random token ids, so nothing is cached, and no answer ends early. `prefill tok/s`:
 prompt tokens over the time until every sequence has its first token. `ms/step`: median gap between
 the tokens of one sequence. `decode tok/s`: tokens of all sequences after their first, over the
 time that they took. Medians of the counted rounds. With `--structured` each round is measured a
 second time with every sequence held to a JSON schema; `structured tok/s` and `cost` say what that
-makes of the decoding. The last line is JSON.
+makes of the decoding. With `--drafts K` only drafts are measured: novice answers some of its own
+test prompts, with at most K drafted tokens a step and without, in turn: prompts that ask it to copy
+or edit a text, and others; `ratio` is the median over paired rounds. The last line is JSON.
 """
 
 import argparse
@@ -28,6 +31,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from benchmarks import _drafts
 from worker.api.structure import json_rule
 from worker.api.tokenizer import Tokenizer
 from worker.engine.engine import InferenceEngine
@@ -79,6 +83,9 @@ SCHEMA = {
 def main() -> None:
     options = parse()
     console = Console(stderr=True)
+    if options.drafts:
+        compare(options)
+        return
     model = build(options)
     grammar = schema(options, model) if options.structured else None
     engine = InferenceEngine(model, Silent(), Limits(step_tokens=options.step_tokens))
@@ -98,6 +105,13 @@ def main() -> None:
     print(json.dumps({"model": options.model, **made}))
 
 
+def compare(options: argparse.Namespace) -> None:
+    torch.set_num_threads(options.threads or 1)
+    rows = list(_drafts.worth(options.sequences, options.rounds, options.drafts))
+    Console().print(_drafts.table(rows))
+    print(json.dumps({"drafts": [asdict(row) for row in rows]}))
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default="novice", help=f"folder, novice, or {', '.join(SHAPES)}")
@@ -108,6 +122,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--step-tokens", type=int, default=512, help="token budget of a step")
     parser.add_argument("--threads", type=int, default=0, help="torch threads; 0: all cores")
     parser.add_argument("--structured", action="store_true", help="measure JSON schema answers too")
+    parser.add_argument("--drafts", type=int, default=0, help="compare with so many drafts a step")
     return parser.parse_args()
 
 

@@ -7,11 +7,15 @@ from pathlib import Path
 import torch
 from fastapi import FastAPI
 
+from cloister.errors import BadModel, BadSettings
 from cloister.usage import UsageLog
 from worker.api.answer import Patience
 from worker.api.app import Readiness, create_app
 from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
+from worker.api.tokenizer import Tokenizer
+from worker.engine.draft_model import DraftModel
+from worker.engine.drafts import OFF, Drafter, Lookup
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.model import context_limit
@@ -42,7 +46,7 @@ def build(settings: WorkerSettings) -> Worker:
     """Load the model and start the engine.
 
     Raises:
-        BadModel: the model cannot be found, read or served.
+        BadModel: a model cannot be found, read or served, or drafts in other words.
         BadSettings: the cache is too small for one page, or limits contradict each other.
     """
     folder = find_model(settings.model)
@@ -50,7 +54,8 @@ def build(settings: WorkerSettings) -> Worker:
     is_embedder = embeds(folder, settings.task)
     model = _model(settings, folder, is_embedder)
     served = _served(settings, folder, model, model.config.hidden if is_embedder else None)
-    engine = InferenceEngine(model, served.tokenizer, _limits(settings))
+    drafter = _drafter(settings, model, served)
+    engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
         served,
@@ -87,6 +92,33 @@ def _served(
         vocabulary_size=model.vocabulary_size,
         vector_size=vector_size,
         tool_format=settings.tool_format,
+    )
+
+
+def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafter:
+    if settings.draft == "off":
+        return OFF
+    if served.vector_size is not None:
+        raise BadSettings(
+            f"draft = {settings.draft}: an embedding model generates nothing; use off"
+        )
+    if settings.draft == "ngram":
+        return Lookup(settings.draft_tokens)
+    folder = find_model(settings.draft)
+    if not served.tokenizer.means_the_same(Tokenizer.load(folder)):
+        raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")
+    small = load_model(
+        folder,
+        execution=LocalExecution(),
+        dtype=settings.dtype,
+        page_size=model.page_size,
+        page_count=model.page_count,
+    )
+    return DraftModel(
+        small,
+        vocabulary_size=model.vocabulary_size,
+        most=settings.draft_tokens,
+        step_tokens=settings.step_tokens,
     )
 
 

@@ -49,6 +49,14 @@ class WorkerSettings(Settings):
     page_size: int = Field(16, ge=1, le=1024, description="Tokens a page.")
     step_tokens: int = Field(512, ge=1, description="Most tokens computed in one step.")
     sequences: int = Field(64, ge=1, description="Most sequences that run at once.")
+    draft: str = Field(
+        "off",
+        description="Where guesses of next tokens come from: `off`, `ngram` (the text so far), or "
+        "a smaller model of the same vocabulary (a folder or Hub id).",
+    )
+    draft_tokens: int = Field(
+        8, ge=1, le=32, description="Most guesses in a step; how many pay is measured."
+    )
     queued_requests: int = Field(256, ge=1, description="Most requests that wait.")
     queued_tokens: int = Field(262_144, ge=1, description="Most prompt tokens that wait.")
     ping_s: float = Field(

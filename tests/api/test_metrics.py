@@ -63,8 +63,11 @@ async def test_errors_and_leaving_are_counted(
 
 
 async def test_load_is_the_engine_s(http: httpx.AsyncClient, engine: FakeEngine) -> None:
-    engine.numbers = Load(3, 2, 40, 50, 12.5, 7, 100)
+    engine.numbers = Load(3, 2, 40, 50, 12.5, 7, 100, drafted_tokens=9, accepted_tokens=6)
     found = await scrape(http)
+    for prefix in ("cloister_", "vllm:spec_decode_num_"):
+        assert found[f"{prefix}draft_tokens_total"] == 9
+        assert found[f"{prefix}accepted_tokens_total"] == 6
     assert found["cloister_queued_requests"] == 3
     assert found["cloister_running_requests"] == 2
     assert found["cloister_tokens_per_second"] == 12.5

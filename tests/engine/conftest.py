@@ -6,6 +6,7 @@ import pytest
 
 from cloister.errors import CloisterError
 from tests.engine.fakes import ByteVocabulary, PagedModel
+from worker.engine.drafts import OFF, Drafter
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.request import Event, Request, Token
@@ -34,9 +35,9 @@ class Answer:
 class Bench:
     """An engine under test with its model."""
 
-    def __init__(self, model: PagedModel, limits: Limits) -> None:
+    def __init__(self, model: PagedModel, limits: Limits, drafter: Drafter = OFF) -> None:
         self.model = model
-        self.engine = InferenceEngine(model, ByteVocabulary(), limits)
+        self.engine = InferenceEngine(model, ByteVocabulary(), limits, drafter)
 
     def submit(self, request: Request) -> Answer:
         answer = Answer()
@@ -59,8 +60,9 @@ MakeBench = Callable[..., Bench]
 def bench() -> Iterator[MakeBench]:
     made: list[Bench] = []
 
-    def make(model: PagedModel | None = None, **limits: int) -> Bench:
-        made.append(Bench(model or PagedModel(), Limits(**{"sequences": 8, **limits})))
+    def make(model: PagedModel | None = None, drafter: Drafter = OFF, **limits: int) -> Bench:
+        limited = Limits(**{"sequences": 8, **limits})
+        made.append(Bench(model or PagedModel(), limited, drafter))
         return made[-1]
 
     yield make

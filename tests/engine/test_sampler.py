@@ -82,7 +82,7 @@ def test_penalties_leave_the_logits_given_as_they_were() -> None:
 
 def test_bias_is_added_behind_the_penalties_and_bans_are_last() -> None:
     sampling = Sampling(repetition_penalty=2, bias=((1, 5.0), (2, -100.0), (3, 100.0)))
-    adjusted = adjust(torch.ones(5), Pick(sampling, prompt=[1], generated=[], banned={3}))
+    adjusted = adjust(torch.ones(5), Pick(sampling, [1], [], stop_ids={3}, min_tokens=1))
     assert adjusted.tolist() == [1, 5.5, -99, -torch.inf, 1]
 
 
@@ -95,11 +95,12 @@ def test_bias_equals_transformers() -> None:
 
 @pytest.mark.parametrize("temperature", [0, 1])
 def test_banned_tokens_are_never_chosen(temperature: float) -> None:
-    picks = [Pick(Sampling(temperature, seed=seed), [], [], {1, 2, 99}) for seed in range(500)]
+    rules = {"stop_ids": {1, 2, 99}, "min_tokens": 1}
+    picks = [Pick(Sampling(temperature, seed=seed), [], [], **rules) for seed in range(500)]
     chosen = choose(torch.tensor([[1.0, 9.0, 9.0, 1.0]]).expand(500, 4), picks)
-    assert set(chosen) <= {0, 3}
+    assert {id for ids in chosen for id in ids} <= {0, 3}
     forced = choose(torch.randn(1, SIZE), [Pick(Sampling(bias=((7, 100.0),)), [], [])])
-    assert forced == [7]
+    assert forced == [[7]]
 
 
 def test_choices_follow_the_distribution() -> None:
@@ -107,7 +108,8 @@ def test_choices_follow_the_distribution() -> None:
     logits = random_logits(9, size=8) / 3
     ids, probabilities = candidates(logits, sampling)
     picks = [Pick(Sampling(0.8, 0.95, seed=seed), [], []) for seed in range(20_000)]
-    counts = torch.bincount(torch.tensor(choose(logits.expand(20_000, 8), picks)), minlength=8)
+    chosen = torch.tensor(choose(logits.expand(20_000, 8), picks)).flatten()
+    counts = torch.bincount(chosen, minlength=8)
     expected = torch.zeros(8, dtype=torch.float64)
     expected[ids] = probabilities * 20_000
     seen = expected > 0
@@ -125,8 +127,8 @@ def test_row_of_a_batch_is_chosen_as_if_alone() -> None:
 
 def test_temperature_zero_is_greedy_and_knows_penalties() -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0]])
-    assert choose(logits, [Pick(Sampling(temperature=0), [], [])]) == [1]
-    assert choose(logits, [Pick(Sampling(0, presence_penalty=1.5), [], [1])]) == [2]
+    assert choose(logits, [Pick(Sampling(temperature=0), [], [])]) == [[1]]
+    assert choose(logits, [Pick(Sampling(0, presence_penalty=1.5), [], [1])]) == [[2]]
 
 
 def test_broken_logits_are_an_error() -> None:
@@ -144,4 +146,4 @@ def test_random_numbers_lie_in_the_unit_interval(seed: int, index: int) -> None:
 def test_least_temperature_is_greedy(temperature: float) -> None:
     logits = torch.tensor([[1.0, 90.0, -torch.inf, 89.0]])
     picks = [Pick(Sampling(temperature=temperature), prompt=(0,), generated=())]
-    assert choose(logits, picks) == [1]
+    assert choose(logits, picks) == [[1]]

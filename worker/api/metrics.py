@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from worker.api.aliases import Aliases
@@ -108,10 +109,10 @@ class _LoadCollector(Collector):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def describe(self) -> list[GaugeMetricFamily]:
+    def describe(self) -> list[Metric]:
         return []  # so that registering does not ask the engine
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[Metric]:
         load = self._engine.load()
         yield _gauge("queued_requests", "Requests that wait", load.queued_requests)
         yield _gauge("running_requests", "Requests that run", load.running_requests)
@@ -122,6 +123,12 @@ class _LoadCollector(Collector):
         yield _gauge("pages", "Pages of the cache", load.pages_total)
         usage = load.pages_used / max(1, load.pages_total)
         yield _gauge("cache_usage_ratio", "Part of the cache's pages in use, 0 to 1", usage)
+        for name, what, value in (
+            ("draft_tokens", "Guessed tokens", load.drafted_tokens),
+            ("accepted_tokens", "Guessed tokens that were right", load.accepted_tokens),
+        ):
+            yield CounterMetricFamily(f"cloister_{name}", what, value)
+            yield CounterMetricFamily(f"vllm:spec_decode_num_{name}", what, value)
 
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:

@@ -76,6 +76,15 @@ class Tokenizer:
         end_ids = _end_ids(folder, encoder, special)
         return cls(encoder, special=special, end_ids=end_ids, template=template)
 
+    def means_the_same(self, other: "Tokenizer") -> bool:
+        """Has each id the same text for both?"""
+        return self._words() == other._words()
+
+    def _words(self) -> dict[str, int]:
+        words: dict[str, int] = self._encoder.get_vocab(with_added_tokens=True)
+        del words[self._breaker]
+        return words
+
     @property
     def bos_id(self) -> int | None:
         """The token that begins a text, if there is one."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
+from worker.engine.drafts import OFF, Drafter, Wish
 from worker.engine.limits import Limits
 from worker.engine.logprobs import logprobs, queries
 from worker.engine.masks import Faults, Masks
@@ -28,7 +29,7 @@ from worker.engine.request import (
     Vocabulary,
 )
 from worker.engine.sampler import Pick, choose
-from worker.engine.scheduler import Plan, Scheduler
+from worker.engine.scheduler import Plan, Scheduler, Share
 from worker.engine.sequence import Sequence
 from worker.engine.text import TextStream
 
@@ -48,17 +49,22 @@ class InferenceEngine:
         model: Model,
         vocabulary: Vocabulary,
         limits: Limits,
+        drafter: Drafter = OFF,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._model = model
         self._vocabulary = vocabulary
         self._limits = limits
-        self._scheduler = Scheduler(Pages(model.page_count, model.page_size), limits)
+        self._drafter = drafter
+        pages = Pages(model.page_count, model.page_size)
+        self._scheduler = Scheduler(pages, limits, drafter.most)
         self._sequences: dict[str, Sequence] = {}
         self._cancelled: set[str] = set()
         self._order = itertools.count()
         self._masks = Masks(model.vocabulary_size)
         self._meter = Meter()
+        self._drafted = 0
+        self._accepted = 0
         self._clock = clock
         self._work = threading.Condition()
         self._closed = False
@@ -153,6 +159,8 @@ class InferenceEngine:
             tokens_per_s=self._meter.tokens_per_s,
             pages_used=scheduler.pages.used,
             pages_total=scheduler.pages.count,
+            drafted_tokens=self._drafted,
+            accepted_tokens=self._accepted,
         )
 
     @torch.inference_mode()
@@ -178,15 +186,22 @@ class InferenceEngine:
 
     def _step(self, plan: Plan) -> News:
         started = self._clock()
-        bars = self._masks.begin([sequence.constraint for sequence in plan.completing])
+        plan = self._guess(plan)
+        bars = self._masks.begin(plan.constraints)
         logits = self._model.forward(plan.step())
         if plan.wants_vectors:
             return self._tell(plan, logits, self._clock() - started)
-        last = logits if len(logits) == len(plan.completing) else logits[plan.last_rows]
+        rows = plan.choice_rows
+        last = logits if len(logits) == len(rows) else logits[rows]
         barred = bars.result()
-        ids = choose(barred.apply(last), [_pick(sequence) for sequence in plan.completing])
-        scores = iter(logprobs(logits, list(queries(plan, ids))))
-        return self._commit(plan, ids, scores, barred.faults, self._clock() - started)
+        chosen = choose(barred.apply(last), [_pick(share) for share in plan.completing])
+        scores = iter(logprobs(logits, list(queries(plan, chosen))))
+        return self._commit(plan, chosen, scores, barred.faults, self._clock() - started)
+
+    def _guess(self, plan: Plan) -> Plan:
+        """Put guesses where the plan has room for them."""
+        wishes = [Wish(share.sequence, share.room) for share in plan.drafting]
+        return plan.with_drafts(self._drafter.draft(wishes)) if wishes else plan
 
     def _tell(self, plan: Plan, vectors: Tensor, seconds: float) -> News:
         """Count a step of an embedding model; `vectors` by row of the completing sequences."""
@@ -197,7 +212,7 @@ class InferenceEngine:
         with self._work:
             self._meter.count(plan.rows, seconds)
             for share in plan.shares:
-                self._scheduler.commit(share)
+                self._scheduler.commit(share, 0)
                 if share.completes:
                     sequence = share.sequence
                     token = _vector(next(rows), sequence.cached)
@@ -206,37 +221,66 @@ class InferenceEngine:
         return news
 
     def _commit(
-        self, plan: Plan, ids: list[int], scores: Iterator[Logprob], faults: Faults, seconds: float
+        self,
+        plan: Plan,
+        chosen: list[list[int]],
+        scores: Iterator[Logprob],
+        faults: Faults,
+        seconds: float,
     ) -> News:
-        """Count the step; `ids` and `faults` by row of the completing sequences."""
+        """Count the step; `chosen` by completing share, `faults` by row of choice."""
         news: News = []
+        new, row = iter(chosen), 0
         with self._work:
-            self._meter.count(plan.rows, seconds)
+            wasted = self._drafted - self._accepted
             for share in plan.shares:
-                self._scheduler.commit(share)
-                sequence = share.sequence
-                sequence.scores.extend(itertools.islice(scores, share.scored))
+                share.sequence.scores.extend(itertools.islice(scores, share.scored))
                 if share.completes:
-                    row, asked = len(news), sequence.request.logprobs is not None
-                    score = next(scores) if asked else None
-                    news.append(self._advance(sequence, ids[row], score, faults.get(row)))
+                    cost = plan.draft_cost(share)
+                    news += self._advance(share, cost, next(new), scores, faults.get(row))
+                else:
+                    self._scheduler.commit(share, 0)
+                row += share.choices
+            wasted = self._drafted - self._accepted - wasted
+            self._meter.count(plan.rows - wasted, seconds)
+            if plan.only_decodes:
+                count = len(plan.shares)
+                self._scheduler.stopwatch.count(count, plan.rows - count, seconds)
         return news
 
     def _advance(
-        self, sequence: Sequence, id: int, score: Logprob | None, fault: CloisterError | None
-    ) -> tuple[Listener, Event]:
-        """One more token, or the end if the sequence's grammar cannot be followed any further."""
+        self,
+        share: Share,
+        cost: float,
+        ids: list[int],
+        scores: Iterator[Logprob],
+        fault: CloisterError | None,
+    ) -> News:
+        """New tokens, or the end if the sequence's grammar cannot be followed any further."""
+        sequence, news = share.sequence, News()
+        asked = sequence.request.logprobs is not None
+        told = [next(scores) if asked else None for _ in ids]
         try:
             if fault is not None:
                 raise fault
-            return sequence.listener, self._append(sequence, id, score)
+            for id, score in zip(ids, told, strict=True):
+                if sequence.finish is None:
+                    news.append((sequence.listener, self._append(sequence, id, score)))
         except CloisterError as error:
-            return self._end(sequence, error)
+            return [*news, self._end(sequence, error)]
+        self._count(share, len(news) - 1, cost)
+        self._scheduler.commit(share, len(news) - 1)
+        if sequence.finish is not None:
+            self._forget(sequence)
+        return news
+
+    def _count(self, share: Share, right: int, cost: float) -> None:
+        share.sequence.odds.learn(len(share.drafts), right, cost)
+        self._drafted += len(share.drafts)
+        self._accepted += right
 
     def _append(self, sequence: Sequence, id: int, logprob: Logprob | None) -> Token:
         text = sequence.accept(id)
-        if sequence.finish is not None:
-            self._forget(sequence)
         return Token(
             id=id,
             text=text,
@@ -274,13 +318,12 @@ class InferenceEngine:
     def _forget(self, sequence: Sequence) -> None:
         self._meter.end()
         self._scheduler.remove(sequence)
+        self._drafter.forget(sequence)
         del self._sequences[sequence.request.id]
 
 
-def _pick(sequence: Sequence) -> Pick:
-    request = sequence.request
-    banned = request.stop_ids if sequence.must_go_on else ()
-    return Pick(request.sampling, request.prompt, sequence.tokens[len(request.prompt) :], banned)
+def _pick(share: Share) -> Pick:
+    return Pick.of(share.sequence.request, share.sequence.tokens, share.drafts)
 
 
 def _vector(values: list[float], cached: int) -> Token:

@@ -43,17 +43,17 @@ def logprobs(logits: Tensor, queries: Sequence[Query]) -> list[Logprob]:
     ]
 
 
-def queries(plan: Plan, ids: Sequence[int]) -> Iterator[Query]:
-    """What is asked of a step's logits: share by share, scored prompt tokens, then the new one.
+def queries(plan: Plan, chosen: Sequence[Sequence[int]]) -> Iterator[Query]:
+    """What is asked of a step's logits: share by share, scored prompt tokens, then the new ones.
 
-    `ids` are the new tokens, one for each share that completes.
+    `chosen` are the new tokens of each share that completes.
     """
-    new = iter(ids)
+    new = iter(chosen)
     row = 0
     for share in plan.shares:
         request, first = share.sequence.request, len(share.sequence.scores) + 1
         scored = request.prompt[first : first + share.scored]
-        asked = [*scored, next(new)] if share.completes else scored
+        asked = [*scored, *next(new)] if share.completes else scored
         if request.logprobs is not None:
             yield from (Query(at, id, request.logprobs) for at, id in enumerate(asked, start=row))
         row += share.logits

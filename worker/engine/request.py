@@ -157,6 +157,8 @@ class Load:
     tokens_per_s: float  # measured over recent steps, prompt and generated; 0 before the first
     pages_used: int
     pages_total: int
+    drafted_tokens: int = 0  # since the start
+    accepted_tokens: int = 0  # drafted ones that were right, since the start
 
 
 class Engine(Protocol):

@@ -1,6 +1,6 @@
-"""Chooses the next token of each sequence from its logits.
+"""Chooses the next tokens of each sequence from its logits.
 
-A row's choice depends on its own logits, settings and history alone: the random number of a token
+A choice depends on its own logits, settings and history alone: the random number of a token
 is a hash of the request's seed and the token's index, so batch, preemption and restarts leave the
 text as it is.
 """
@@ -9,36 +9,53 @@ import hashlib
 import struct
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from worker.engine.request import Sampling
+from worker.engine.request import Request, Sampling
 
 LIKELY = 1024  # candidates looked at first: a partial sort of a large vocabulary is much cheaper
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """One row's choice: the settings, the tokens so far, and those that it cannot be."""
+    """One sequence's choice: the settings and the tokens so far.
+
+    It has a row of logits, and one more behind each of its `drafts`. The first `min_tokens` tokens
+    are none of `stop_ids`.
+    """
 
     sampling: Sampling
     prompt: Sequence[int] = field(repr=False)
     generated: Sequence[int] = field(repr=False)
-    banned: Collection[int] = ()
+    drafts: Sequence[int] = field(default=(), repr=False)
+    stop_ids: Collection[int] = ()
+    min_tokens: int = 0
+
+    @classmethod
+    def of(cls, request: Request, tokens: Sequence[int], drafts: Sequence[int]) -> "Pick":
+        """The choice behind `tokens`, which begin with the prompt."""
+        generated = tokens[len(request.prompt) :]
+        sampling, prompt = request.sampling, request.prompt
+        return cls(sampling, prompt, generated, drafts, request.stop_ids, request.min_tokens)
+
+    @property
+    def banned(self) -> Collection[int]:
+        """What the next token cannot be."""
+        return self.stop_ids if len(self.generated) < self.min_tokens else ()
 
     @property
     def changes_logits(self) -> bool:
         return bool(self.sampling.has_penalties or self.sampling.bias or self.banned)
 
 
-def choose(logits: Tensor, picks: Sequence[Pick]) -> list[int]:
-    """Choose one token id for each row.
+def choose(logits: Tensor, picks: Sequence[Pick]) -> list[list[int]]:
+    """Choose tokens for each pick: one, and one more behind each draft that equals the choice.
 
     Args:
-        logits: float32 [rows, vocabulary]
-        picks: one a row
+        logits: float32 [rows, vocabulary], pick by pick
 
     Raises:
         FloatingPointError: a row holds no finite logit, or a NaN; the model is broken.
@@ -46,11 +63,12 @@ def choose(logits: Tensor, picks: Sequence[Pick]) -> list[int]:
     highest, greedy = logits.max(dim=-1)
     if not bool(torch.isfinite(highest).all()):
         raise FloatingPointError("the model's logits are not finite")
-    ids: list[int] = greedy.tolist()
-    for row, pick in enumerate(picks):
-        if pick.sampling.temperature > 0 or pick.changes_logits:
-            ids[row] = _choose_row(logits[row], pick)
-    return ids
+    ids, row = greedy.tolist(), 0
+    chosen: list[list[int]] = []
+    for pick in picks:
+        chosen.append(_chain(logits, ids, row, pick))
+        row += 1 + len(pick.drafts)
+    return chosen
 
 
 def adjust(logits: Tensor, pick: Pick) -> Tensor:
@@ -119,6 +137,19 @@ def uniform(seed: int, index: int) -> float:
     data = struct.pack("<qq", seed, index)
     digest = hashlib.blake2b(data, digest_size=8, person=b"cloister-sample").digest()
     return float(int.from_bytes(digest, "little") >> 11) / float(1 << 53)
+
+
+def _chain(logits: Tensor, greedy: Sequence[int], row: int, pick: Pick) -> list[int]:
+    """Choose from row to row, each as if alone, until a draft is not what was chosen."""
+    chosen: list[int] = []
+    for draft in (*pick.drafts, None):
+        one = replace(pick, generated=[*pick.generated, *chosen]) if chosen else pick
+        is_greedy = one.sampling.temperature == 0 and not one.changes_logits
+        at = row + len(chosen)
+        chosen.append(greedy[at] if is_greedy else _choose_row(logits[at], one))
+        if chosen[-1] != draft:
+            break
+    return chosen
 
 
 def _choose_row(logits: Tensor, pick: Pick) -> int:

@@ -3,44 +3,62 @@
 Each sequence has computed and wanted tokens; a step closes the gaps under a budget. Sequences that
 only wait for their next token go first, so that a long prompt never stops a running answer; then
 prompts in order of arrival, in chunks. When pages run out, the youngest sequence gives its pages
-back and starts over later from its tokens: the oldest one always gets on.
+back and starts over later from its tokens: the oldest one always gets on. Drafted tokens take what
+room is left behind all of that.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 from worker.engine.limits import Limits
 from worker.engine.pages import Pages
+from worker.engine.request import Constraint
 from worker.engine.sequence import Sequence
 from worker.engine.step import Segment, Step
+from worker.engine.worth import Cost, Stopwatch, lengths
 
 SCORED_ROWS = 64
 """Rows of prompts to score in one step at most: their logits stand in memory together."""
+
+DRAFTED_ROWS = 64
+"""Drafted tokens in one step at most, for the same reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     """`count` tokens of one sequence in one step; if it `completes` them, a new token follows.
 
-    `scored` of its rows tell how probable the next tokens of the prompt are.
+    `scored` of its rows tell how probable the next tokens of the prompt are. Behind them there is
+    `room` for `drafts`, each of which may be followed by a new token too.
     """
 
     sequence: Sequence
     count: int
     completes: bool
     scored: int = 0
+    room: int = 0
+    drafts: tuple[int, ...] = field(default=(), repr=False)
+
+    @property
+    def rows(self) -> int:
+        return self.count + len(self.drafts)
+
+    @property
+    def choices(self) -> int:
+        """Rows at the share's end that new tokens are chosen from."""
+        return len(self.drafts) + 1 if self.completes else 0
 
     @property
     def logits(self) -> int:
         """Rows at the share's end whose logits are wanted."""
-        return self.scored + int(self.completes)
+        return self.scored + self.choices
 
     def segment(self) -> Segment:
         start, end = self.sequence.computed, self.sequence.computed + self.count
         return Segment(
-            tokens=tuple(self.sequence.tokens[start:end]),
+            tokens=(*self.sequence.tokens[start:end], *self.drafts),
             start=start,
             pages=tuple(self.sequence.pages),
             logits=self.logits,
@@ -52,10 +70,16 @@ class Plan:
     """The shares of one step."""
 
     shares: tuple[Share, ...]
+    cost: Cost  # of drafts
 
     @property
     def rows(self) -> int:
-        return sum(share.count for share in self.shares)
+        return sum(share.rows for share in self.shares)
+
+    @property
+    def only_decodes(self) -> bool:
+        """Does no share read a prompt?"""
+        return all(share.count == 1 for share in self.shares)
 
     def step(self) -> Step:
         return Step(tuple(share.segment() for share in self.shares))
@@ -66,24 +90,54 @@ class Plan:
         return all(share.sequence.request.wants_vector for share in self.shares)
 
     @property
-    def completing(self) -> list[Sequence]:
-        """The sequences that get a new token, in the order of their logits."""
-        return [share.sequence for share in self.shares if share.completes]
+    def completing(self) -> list[Share]:
+        """The shares that get new tokens, in the order of their logits."""
+        return [share for share in self.shares if share.completes]
+
+    def draft_cost(self, share: Share) -> float:
+        """A share's part of what the step's drafts cost, in tokens."""
+        if not share.drafts:
+            return 0.0
+        drafting = sum(1 for other in self.shares if other.drafts)
+        return self.cost.fixed / drafting + self.cost.row * len(share.drafts)
 
     @property
-    def last_rows(self) -> list[int]:
-        """The rows of the step's logits that the new tokens are chosen from."""
+    def constraints(self) -> list[Constraint | None]:
+        """What each of the `choice_rows` is held to."""
+        return [
+            share.sequence.constraint for share in self.completing for _ in range(share.choices)
+        ]
+
+    @property
+    def drafting(self) -> list[Share]:
+        """The shares with room for drafts."""
+        return [share for share in self.shares if share.room]
+
+    @property
+    def choice_rows(self) -> list[int]:
+        """The rows of the step's logits that new tokens are chosen from."""
         ends = accumulate(share.logits for share in self.shares)
         pairs = zip(self.shares, ends, strict=True)
-        return [end - 1 for share, end in pairs if share.completes]
+        return [row for share, end in pairs for row in range(end - share.choices, end)]
+
+    def with_drafts(self, drafts: list[list[int]]) -> "Plan":
+        """The plan with guesses for those that are `drafting`, in their order."""
+        new = iter(drafts)
+        shares = (
+            replace(share, drafts=tuple(next(new))) if share.room else share
+            for share in self.shares
+        )
+        return replace(self, shares=tuple(shares))
 
 
 class Scheduler:
     """Waiting and running sequences. Not thread-safe: the engine holds a lock."""
 
-    def __init__(self, pages: Pages, limits: Limits) -> None:
+    def __init__(self, pages: Pages, limits: Limits, drafts: int = 0) -> None:
         self.pages = pages
         self.limits = limits
+        self.drafts = drafts  # most drafted tokens of one sequence in a step
+        self.stopwatch = Stopwatch()
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
         self.preemptions = 0
@@ -104,13 +158,21 @@ class Scheduler:
             if count and sequence in self.running and self._reserve(sequence, count):
                 counts[sequence] = count
                 budget -= count
-        return Plan(tuple(_share(sequence, count) for sequence, count in counts.items()))
+        cost = self.stopwatch.cost(len(counts))
+        rooms = self._rooms(counts, budget, cost)
+        shares = (
+            _share(sequence, count, rooms.get(sequence, 0)) for sequence, count in counts.items()
+        )
+        return Plan(tuple(shares), cost)
 
-    def commit(self, share: Share) -> None:
-        """The share's keys and values are in the cache now."""
+    def commit(self, share: Share, right: int) -> None:
+        """The share's keys and values, with those of `right` drafts, are in the cache now."""
         sequence = share.sequence
-        sequence.computed += share.count
+        sequence.computed += share.count + right
         self._publish(sequence)
+        surplus = self.pages.needed(sequence.computed)  # pages of wrong drafts, or of none
+        self.pages.release(sequence.pages[surplus:])
+        del sequence.pages[surplus:]
 
     def remove(self, sequence: Sequence) -> None:
         """Forget a sequence, wherever it stands, and free its pages."""
@@ -203,6 +265,19 @@ class Scheduler:
         self.pages.release(sequence.pages)
         sequence.pages, sequence.digests, sequence.computed = [], [], 0
 
+    def _rooms(self, counts: dict[Sequence, int], budget: int, cost: Cost) -> dict[Sequence, int]:
+        """Drafted tokens that sequences may add: they take no row and no page from others."""
+        left = min(budget, DRAFTED_ROWS)
+        ready = [sequence for sequence in counts if self.drafts and sequence.draftable]
+        wishes = lengths([sequence.odds for sequence in ready], cost, self.drafts)
+        rooms: dict[Sequence, int] = {}
+        for sequence, wish in zip(ready, wishes, strict=True):
+            room = min(wish, sequence.draftable, left)
+            if room and self._reserve(sequence, counts[sequence] + room):
+                rooms[sequence] = room
+                left -= room
+        return rooms
+
     def _missing(self, sequence: Sequence, count: int) -> int:
         return self.pages.needed(sequence.computed + count) - len(sequence.pages)
 
@@ -214,8 +289,8 @@ class Scheduler:
         return True
 
 
-def _share(sequence: Sequence, count: int) -> Share:
+def _share(sequence: Sequence, count: int, room: int) -> Share:
     start, end = sequence.computed, sequence.computed + count
     known = len(sequence.scores)
     scored = min(end, known + sequence.unscored) - max(start, known)
-    return Share(sequence, count, completes=count == sequence.wanted, scored=max(0, scored))
+    return Share(sequence, count, count == sequence.wanted, max(0, scored), room)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from worker.engine.request import Constraint, Finish, Listener, Logprob, Request
 from worker.engine.text import TextStream
+from worker.engine.worth import Odds
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +24,7 @@ class Sequence:
     finish: Finish | None = None
     scores: list[Logprob] = field(default_factory=list, repr=False)  # of prompt tokens 1, 2, ...
     settled: int = 0  # tokens whose text has begun to show
+    odds: Odds = field(default_factory=Odds, repr=False)  # of drafted tokens
     constraint: Constraint | None = field(init=False, repr=False)
     _begins: deque[int] = field(default_factory=deque)  # of unsettled tokens, in characters
 
@@ -48,6 +50,17 @@ class Sequence:
     def in_prompt(self) -> bool:
         """Does a chunk of prompt (or of a preempted sequence's past) still wait?"""
         return self.wanted > 1
+
+    @property
+    def draftable(self) -> int:
+        """Tokens that may be guessed for the next step: each is followed by a chosen one.
+
+        None where the prompt is still read, nor where a grammar binds, whose masks follow chosen
+        tokens only.
+        """
+        if self.wanted != 1 or self.generated == 0 or self.constraint is not None:
+            return 0
+        return self.remaining - 1
 
     @property
     def must_go_on(self) -> bool:

@@ -20,7 +20,7 @@ def attend(query: Tensor, cache: Cache, layer: int, spans: tuple[Span, ...]) -> 
 def _attend(query: Tensor, cache: Cache, layer: int, span: Span) -> Tensor:
     gathered = cache.gather(layer, span.pages)
     kv_heads, head_dim = gathered.shape[-2:]
-    known = gathered.view(span.sequences, -1, 2, kv_heads, head_dim)[:, : span.keys]
+    known = gathered.view(span.sequences, -1, 2, kv_heads, head_dim)
     key, value = known.transpose(1, 3).unbind(2)  # [sequences, kv_heads, keys, head_dim]
     rows = query[span.first_row : span.first_row + span.sequences * span.rows]
     # The heads that share a key head become rows of it: keys are read once for all of them.

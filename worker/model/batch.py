@@ -41,17 +41,17 @@ class Block:
 class Span:
     """Sequences that attend together, with equally many rows each.
 
-    `pages` are theirs, padded to equal number, `[sequences * pages each]`. `keys` is how many of
-    the gathered keys count at most. `mask` is added to the scores, `[sequences, 1, rows of one *
-    group, keys]` (or 1 for one row); None where every row sees every key.
+    `pages` are theirs, padded to equal number, `[sequences * pages each]`. `mask` is added to the
+    scores, `[sequences, 1, rows of one * group, keys]` (or 1 for one row). Keys are those of whole
+    pages, and there is always a mask: sums over keys are then rounded alike, nearly always, however
+    many rows a sequence has, so that drafts do not change what a bf16 model says.
     """
 
     first_row: int
     sequences: int
     rows: int  # of one sequence
     pages: Tensor
-    keys: int
-    mask: Tensor | None
+    mask: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,9 +172,8 @@ def _span(
     ]
     starts = [block.start - first * size for block, first in zip(blocks, firsts, strict=True)]
     rows = blocks[0].rows
-    keys = max(starts) + rows
-    mask = _mask(starts, rows, keys, layout, window)
-    return Span(first_row, len(blocks), rows, torch.tensor(pages), keys, mask)
+    mask = _mask(starts, rows, count * size, layout, window)
+    return Span(first_row, len(blocks), rows, torch.tensor(pages), mask)
 
 
 def _first_visible(block: Block, window: int | None) -> int:
@@ -183,10 +182,8 @@ def _first_visible(block: Block, window: int | None) -> int:
 
 def _mask(
     starts: Sequence[int], rows: int, keys: int, layout: Layout, window: int | None
-) -> Tensor | None:
+) -> Tensor:
     """0 where a row sees a key, -inf where not; `starts` are first rows among gathered keys."""
-    if rows == 1 and min(starts) == keys - 1 and (window is None or keys <= window):
-        return None
     last = torch.tensor(starts).view(-1, 1, 1) + torch.arange(rows).view(1, -1, 1)
     key = torch.arange(keys)
     hidden = key > last  # [sequences, rows, keys]

@@ -1,0 +1,138 @@
+"""What drafts are worth on novice: its own test prompts, answered with and without them in turn."""
+
+import itertools
+import queue
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from rich.table import Table
+
+from worker.api.tokenizer import Tokenizer
+from worker.engine.drafts import OFF, Lookup
+from worker.engine.engine import InferenceEngine
+from worker.engine.limits import Limits
+from worker.engine.request import Event, Request, Sampling, Token
+from worker.execution.local import LocalExecution
+from worker.model.load import load_model
+from worker.model.source import find_model
+from worker.novice.chat import load_template, render
+from worker.novice.evaluate import SETS, load_items
+from worker.novice.template import TEMPLATE
+
+KINDS = {"copy and edit": ("copying",), "no help": ("spelling", "stories", "chat")}
+"""Skills whose answers repeat their prompts, and skills whose answers hardly do."""
+
+PROMPTS = 12
+LONGEST = 150
+PAGES = 2000
+
+
+@dataclass(frozen=True)
+class Worth:
+    """One row of the table: decoding with and without drafts; the ratio is of paired rounds."""
+
+    prompts: str
+    sequences: int
+    plain_tokens_per_s: float
+    drafted_tokens_per_s: float
+    ratio: float
+    accepted: float  # of the guessed tokens
+
+
+def worth(counts: Sequence[int], rounds: int, most: int) -> Iterator[Worth]:
+    """Measure each kind of prompts at each number of sequences."""
+    for (kind, skills), count in itertools.product(KINDS.items(), counts):
+        yield _worth(kind, requests(skills), count, rounds, most)
+
+
+def table(rows: Sequence[Worth]) -> Table:
+    shown = Table("prompts", "sequences", "plain tok/s", "drafted tok/s", "ratio", "accepted")
+    for row in rows:
+        shown.add_row(
+            row.prompts,
+            str(row.sequences),
+            f"{row.plain_tokens_per_s:.0f}",
+            f"{row.drafted_tokens_per_s:.0f}",
+            f"{row.ratio:.2f}",
+            f"{row.accepted:.0%}",
+        )
+    return shown
+
+
+def requests(skills: Sequence[str]) -> list[Request]:
+    """Some of novice's test items, evenly of each skill."""
+    tokenizer = Tokenizer.load(find_model("novice"))
+    template = load_template(TEMPLATE)
+    items = [item for which in SETS for item in load_items(which)]
+    of_skills = [[item for item in items if item.skill == skill] for skill in skills]
+    mixed = [item for group in itertools.zip_longest(*of_skills) for item in group if item]
+    texts = [render(template, item.messages, item.tools, ask=True) for item in mixed[:PROMPTS]]
+    return [
+        Request(
+            id=str(place),
+            prompt=tuple(tokenizer.encode(text, add_special_tokens=False)),
+            max_tokens=LONGEST,
+            sampling=Sampling(temperature=0),
+            stop_ids=tokenizer.end_ids,
+        )
+        for place, text in enumerate(texts)
+    ]
+
+
+def _worth(kind: str, asked: Sequence[Request], count: int, rounds: int, most: int) -> Worth:
+    plain, drafted = _engine(0), _engine(most)
+    try:
+        pairs = [
+            (_speed(plain, asked, count), _speed(drafted, asked, count)) for _ in range(rounds + 1)
+        ][1:]  # the first one warms up, and fills the prefix caches
+        load = drafted.load()
+    finally:
+        plain.close()
+        drafted.close()
+    return Worth(
+        kind,
+        count,
+        statistics.median(without for without, _ in pairs),
+        statistics.median(with_them for _, with_them in pairs),
+        statistics.median(with_them / without for without, with_them in pairs),
+        load.accepted_tokens / max(1, load.drafted_tokens),
+    )
+
+
+def _engine(most: int) -> InferenceEngine:
+    model = load_model(find_model("novice"), execution=LocalExecution(), page_count=PAGES)
+    vocabulary = Tokenizer.load(find_model("novice"))
+    engine = InferenceEngine(model, vocabulary, Limits(), Lookup(most) if most else OFF)
+    engine.start()
+    return engine
+
+
+def _speed(engine: InferenceEngine, asked: Sequence[Request], count: int) -> float:
+    """Tokens a second behind the first ones, with `count` answers at a time."""
+    tokens, seconds = 0, 0.0
+    for start in range(0, len(asked), count):
+        heard: queue.SimpleQueue[tuple[float, Event]] = queue.SimpleQueue()
+        group = asked[start : start + count]
+        for request in group:
+            engine.submit(request, partial(_note, heard))
+        stamps = [stamp for _ in group for stamp in _until_end(heard)]
+        tokens += len(stamps) - len(group)
+        seconds += stamps[-1] - stamps[0]
+    return tokens / seconds
+
+
+def _note(heard: "queue.SimpleQueue[tuple[float, Event]]", event: Event) -> None:
+    heard.put((time.perf_counter(), event))
+
+
+def _until_end(heard: "queue.SimpleQueue[tuple[float, Event]]") -> Iterator[float]:
+    """The times of all tokens up to the next one that ends an answer."""
+    while True:
+        stamp, event = heard.get(timeout=600)
+        assert isinstance(event, Token), event
+        yield stamp
+        if event.finish is not None:
+            return

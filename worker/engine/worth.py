@@ -1,0 +1,129 @@
+"""When drafts pay: what drafted tokens cost and how often they are right. Plain numbers.
+
+Both are measured, the cost of the steps and each sequence's own luck, and the length of drafts is
+the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, since equal
+rows are computed together. Where nothing is promised, a sequence has a small allowance to find out
+whether that has changed: drafts that never help cost little more than the allowance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+ALLOWANCE = 0.02
+"""Tokens a step that a sequence may lose by guesses."""
+
+SAVED = 0.5
+"""Tokens that a sequence may lose at its start, or at once after guesses that were right."""
+
+MEMORY = 0.9
+"""What remains of older guesses with each new one, and so of what was believed before any."""
+
+FIRST_RIGHT, FIRST_GUESSES = 1.2, 2.0
+
+FIRST_FIXED, FIRST_ROW = 0.1, 0.05
+"""Shares of a plain step, and of its share for one sequence, believed before anything is known."""
+
+STEPS_MEMORY = 0.98
+"""What remains of older steps with each new one."""
+
+OUTLIER = 2.0
+"""A step that takes so many times what is expected was interrupted: it counts as so many."""
+
+STEPS_BETWEEN = 16
+"""Steps after which the cost is computed anew."""
+
+CHEAPEST = 0.005  # tokens; noise may make rows look free
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What drafts cost in a step, in tokens: `fixed` once, and `row` for each guess."""
+
+    fixed: float
+    row: float
+
+
+class Stopwatch:
+    """Learns from the times of steps what drafts cost.
+
+    Least squares over steps that read no prompt, older ones fading, of `seconds = base + each *
+    sequences + fixed * (any drafts) + row * drafts`, drawn a little towards a first belief.
+    """
+
+    def __init__(self) -> None:
+        self._moments = np.zeros((4, 4))
+        self._products = np.zeros(4)
+        self._line = np.zeros(4)  # base, each, fixed, row
+        self._steps = 0
+
+    def count(self, sequences: int, drafts: int, seconds: float) -> None:
+        """A step has given each of so many sequences a token and checked so many drafts."""
+        step = np.array([1.0, sequences, drafts > 0, drafts])
+        if self._steps >= STEPS_BETWEEN:
+            seconds = min(seconds, OUTLIER * float(self._line @ step))
+        self._moments = STEPS_MEMORY * self._moments + np.outer(step, step)
+        self._products = STEPS_MEMORY * self._products + seconds * step
+        self._steps += 1
+        if self._steps % STEPS_BETWEEN == 0:
+            self._line = self._fit()
+
+    def cost(self, sequences: int) -> Cost:
+        """The cost of drafts in a step of so many sequences."""
+        plain = float(self._line[0] + self._line[1] * sequences)
+        if plain <= 0:
+            return Cost(FIRST_FIXED * sequences, FIRST_ROW)
+        fixed, row = (float(part) * sequences / plain for part in self._line[2:])
+        return Cost(max(fixed, CHEAPEST), max(row, CHEAPEST))
+
+    def _fit(self) -> np.ndarray:
+        weight, sequences = self._moments[0, 0], self._moments[0, 1]
+        mean = self._products[0] / weight
+        each = mean * weight / sequences  # seconds a token
+        belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * each])
+        firmness = np.diag([0.01, 0.01, 1.0, 4.0])
+        return np.linalg.solve(self._moments + firmness, self._products + firmness @ belief)
+
+
+class Odds:
+    """One sequence's experience with its guesses. `saved` is what it may lose, in tokens."""
+
+    def __init__(self) -> None:
+        self.saved = SAVED
+        self._right, self._guesses = FIRST_RIGHT, FIRST_GUESSES
+
+    def gain(self, length: int) -> float:
+        """How many of so many guesses are right before the first wrong one, on average."""
+        chance = self._right / self._guesses
+        return chance * (1 - chance**length) / (1 - chance)
+
+    def learn(self, guesses: int, right: int, cost: float) -> None:
+        """A step is over in which the first `right` of so many guesses were right."""
+        seen = min(right + 1, guesses)  # behind a wrong guess, the others tell nothing
+        fade = MEMORY**seen
+        self._right = fade * self._right + right
+        self._guesses = fade * self._guesses + seen
+        self.saved = min(SAVED, self.saved + ALLOWANCE + right - cost)
+
+
+def lengths(odds: Sequence[Odds], cost: Cost, most: int) -> list[int]:
+    """How many tokens each sequence should guess in the next step."""
+    best, promise = 0, 0.0
+    for length in _choices(most):
+        gains = (one.gain(length) - cost.row * length for one in odds if one.saved > 0)
+        value = sum(gain for gain in gains if gain > 0) - cost.fixed
+        if value > promise:
+            best, promise = length, value
+    if best:
+        return [best if _promises(one, cost, best) else 0 for one in odds]
+    return [int(one.saved >= cost.fixed + cost.row) for one in odds]
+
+
+def _promises(one: Odds, cost: Cost, length: int) -> bool:
+    return one.saved > 0 and one.gain(length) > cost.row * length
+
+
+def _choices(most: int) -> list[int]:
+    """1, 2, 4, ... and `most` itself."""
+    return [length for length in (1, 2, 4, 8, 16, 32) if length < most] + [most]
