@@ -1,11 +1,14 @@
 """Puts a worker together: the one place that names the concrete classes of several rooms."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from fastapi import FastAPI
+from prometheus_client.registry import Collector
 
 from worker.api.app import Readiness, create_app
 from worker.api.served import Served
@@ -13,11 +16,20 @@ from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.model import context_limit
 from worker.execution.local import LocalExecution
+from worker.execution.seam import Execution
+from worker.execution.split.execution import SplitExecution
+from worker.execution.split.gpus import Gpus
+from worker.execution.split.masks import LocalPool, MaskSource, NoMasks
+from worker.execution.split.metrics import SplitCollector
+from worker.execution.split.site import Calls
+from worker.execution.split.stream import MaskStream
+from worker.execution.split.tcp import Tcp, parse_tcp
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 from worker.model.source import find_model
 from worker.settings import WorkerSettings
 
+CONNECT_S = 2.0  # for a GPU server to take a connection; requests may wait meanwhile
 SMALL_BYTES = 100 * 2**20
 """Below this size threads wait for each other longer than they compute (docs/log.md)."""
 
@@ -30,6 +42,12 @@ class Worker:
     served: Served
     readiness: Readiness
     app: FastAPI
+    execution: Execution
+
+    def close(self) -> None:
+        """Stop the engine, then give back what the execution holds."""
+        self.engine.close()
+        self.execution.close()
 
 
 def build(settings: WorkerSettings) -> Worker:
@@ -41,19 +59,64 @@ def build(settings: WorkerSettings) -> Worker:
     """
     folder = find_model(settings.model)
     torch.set_num_threads(settings.threads or _threads(folder))
-    model = _model(settings, folder)
-    served = _served(settings, folder, model)
+    placed = _placed(settings)
+    model = _model(settings, folder, placed.execution)
+    placed.start()
+    served = _served(settings, folder, model, placed.name)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
     readiness = Readiness()
-    app = create_app(served, engine, token=settings.join_token, readiness=readiness)
+    app = create_app(
+        served,
+        engine,
+        token=settings.join_token,
+        readiness=readiness,
+        collectors=placed.collectors,
+    )
     engine.start()
-    return Worker(engine, served, readiness, app)
+    return Worker(engine, served, readiness, app, placed.execution)
 
 
-def _model(settings: WorkerSettings, folder: Path) -> Decoder:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where linears run. `start` is called when the decoder is built."""
+
+    execution: Execution
+    name: str
+    start: Callable[[], None]
+    collectors: tuple[Collector, ...]
+
+
+def _placed(settings: WorkerSettings) -> Placed:
+    if settings.execution == "local":
+        return Placed(LocalExecution(), "local", lambda: None, ())
+    token = settings.gpu_token.get_secret_value().encode() if settings.gpu_token else b""
+    masks = _masks(settings)
+    split = SplitExecution(
+        Calls(_gpus(settings), settings.chunk_rows, settings.on_gpu_loss),
+        masks,
+        numbers="clear" if settings.mode == "plain" else "ring",
+        token=token,
+        deadline_s=settings.gpu_deadline_s,
+    )
+    collector = SplitCollector(split.counts, masks)
+    return Placed(split, f"split-{settings.mode}", split.start, (collector,))
+
+
+def _gpus(settings: WorkerSettings) -> Gpus:
+    places = [(url, parse_tcp("gpu", url)) for url in settings.gpu]
+    return Gpus([(url, partial(Tcp.connect, *place, CONNECT_S)) for url, place in places])
+
+
+def _masks(settings: WorkerSettings) -> MaskSource:
+    if settings.mode != "blind":
+        return NoMasks()
+    return LocalPool(settings.masks_mb * 2**20, settings.on_empty, MaskStream())
+
+
+def _model(settings: WorkerSettings, folder: Path, execution: Execution) -> Decoder:
     return load_model(
         folder,
-        execution=LocalExecution(),
+        execution=execution,
         dtype=settings.dtype,
         page_size=settings.page_size,
         page_count=settings.cache_pages or None,
@@ -61,13 +124,14 @@ def _model(settings: WorkerSettings, folder: Path) -> Decoder:
     )
 
 
-def _served(settings: WorkerSettings, folder: Path, model: Decoder) -> Served:
+def _served(settings: WorkerSettings, folder: Path, model: Decoder, execution: str) -> Served:
     return Served.load(
         folder,
         name=settings.served_name or Path(settings.model).resolve().name,
         context_length=context_limit(model),
         vocabulary_size=model.vocabulary_size,
         tool_format=settings.tool_format,
+        execution=execution,
     )
 
 

@@ -1,8 +1,7 @@
 """GPU servers in threads, workers that use them, and wires on which somebody interferes."""
 
-import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path

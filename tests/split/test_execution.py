@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import pytest
 import torch
 
-from tests.model.checkpoints import difference, greedy, ours, prompt, scattered, whole
-from tests.split.machines import nowhere, pool, serving, shelf_of, split, to
+from tests.model.checkpoints import prompt, scattered, whole
+from tests.split.machines import split, to
 from worker.execution.split.masks import NoMasks
 from worker.gpu.server import Server
 

@@ -1,9 +1,11 @@
 """The worker's HTTP server: OpenAI's routes in front of one engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from fastapi import FastAPI
+from prometheus_client.registry import Collector
 from pydantic import SecretStr
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
@@ -21,6 +23,8 @@ from worker.api.served import Served
 from worker.engine.request import Engine
 
 PING_S = 15.0
+EXECUTION_HEADER = "x-cloister-execution"
+"""On each answer: `local`, or `split-` and what the GPU sees."""
 
 
 @dataclass
@@ -43,10 +47,14 @@ def create_app(
     readiness: Readiness | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
     ping_s: float = PING_S,
+    collectors: Sequence[Collector] = (),
 ) -> FastAPI:
-    """A worker's app. With `token`, all but /health and /ready ask for it."""
+    """A worker's app. With `token`, all but /health and /ready ask for it.
+
+    `collectors` add to /metrics what the engine does not know.
+    """
     readiness = readiness or Readiness()
-    metrics = Metrics(engine)
+    metrics = Metrics(engine, collectors)
     generator = Generator(served, engine, metrics, ping_s)
     app = FastAPI(
         title="Cloister worker",
@@ -56,6 +64,7 @@ def create_app(
         redoc_url=None,
     )
     app.add_middleware(Access, token=token)
+    app.add_middleware(http.Headers, headers={EXECUTION_HEADER: served.execution})
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, generator, readiness)

@@ -78,7 +78,7 @@ class SplitSite:
         for product in self._checked(started):
             return product
         if started.call is not None and self._calls.on_loss == "reject":
-            raise Unavailable("no GPU server answers (--on-loss reject)")
+            raise Unavailable("no GPU server answers (--on-gpu-loss reject)")
         self._calls.gpus.counts.in_tee += 1
         return started.rows.here()
 
