@@ -12,7 +12,7 @@ from cloister.ports import bind
 from tests.model.checkpoints import PAGE_SIZE, PAGES
 from worker.execution.split.execution import Numbers, SplitExecution
 from worker.execution.split.gpus import Connect, Gpus
-from worker.execution.split.masks import LocalPool, MaskSource, OnEmpty
+from worker.execution.split.masks import LocalPool, MaskSource, NoMasks, OnEmpty
 from worker.execution.split.site import Calls, OnLoss
 from worker.execution.split.stream import MaskStream
 from worker.execution.split.tcp import Payload, Tcp, Wire
@@ -76,9 +76,8 @@ def split(
     """A decoder whose linears the servers behind `connects` compute, and its execution."""
     named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
     calls = Calls(Gpus(named), chunk_rows, on_loss)
-    execution = SplitExecution(
-        calls, masks or pool(), numbers=numbers, token=token, deadline_s=deadline_s
-    )
+    masks = masks or (NoMasks() if numbers == "clear" else pool())
+    execution = SplitExecution(calls, masks, numbers=numbers, token=token, deadline_s=deadline_s)
     try:
         decoder = load_model(folder, execution=execution, page_size=PAGE_SIZE, page_count=PAGES)
         execution.start()
