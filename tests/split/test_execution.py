@@ -125,6 +125,15 @@ def test_float_weights_do_not_serve_blind_workers(folder: Path) -> None:
         pass
 
 
+def test_server_for_smaller_calls_is_refused_at_the_start(folder: Path, shelf: Shelf) -> None:
+    with (
+        serving(shelf, most_rows=8) as server,
+        pytest.raises(BadSettings, match="chunk_rows"),
+        split(folder, to(server), chunk_rows=9),
+    ):
+        pass
+
+
 def test_wrong_token_is_refused_and_never_shown(folder: Path, shelf: Shelf) -> None:
     with serving(shelf, token=b"right-token") as server:
         meddlers: list[Meddler] = []

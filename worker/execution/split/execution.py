@@ -15,7 +15,7 @@ from worker.execution.split.link import Terms
 from worker.execution.split.masks import MaskSource
 from worker.execution.split.products import KINDS, choose
 from worker.execution.split.products import Kind as ProductKind
-from worker.execution.split.site import Calls, SplitSite
+from worker.execution.split.site import IN_FLIGHT, Calls, SplitSite
 from worker.execution.split.sites import Digest, SiteId, site_id, to_int8
 from worker.execution.split.wire import Kind
 
@@ -56,7 +56,14 @@ class SplitExecution:
 
     def start(self) -> None:
         """Greet the GPU servers and begin to make masks. Raises `BadModel`, `BadSettings`."""
-        terms = Terms(self._digest.value(), self._kind, self._token, self._deadline_s)
+        terms = Terms(
+            self._digest.value(),
+            self._kind,
+            self._token,
+            self._deadline_s,
+            self._calls.chunk_rows,
+            IN_FLIGHT,
+        )
         self._calls.gpus.start(terms)
         self._masks.start()
 

@@ -16,7 +16,6 @@ from worker.execution.split.wire import BadFrame, Refused, Status
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
-IN_FLIGHT = 2  # calls that a site has under way
 
 log = logging.getLogger(__name__)
 
@@ -75,13 +74,9 @@ class Endpoint:
         """A session, if this is the time for one. Raises `OSError`, `BadFrame`, `Refused`."""
         if self.quarantined or self.clock() < self._down_until:
             return None
-        link = Link(self.connect(), terms)
-        if link.most_calls < IN_FLIGHT:
-            link.close()
-            raise BadFrame(f"the server takes fewer than {IN_FLIGHT} calls at once")
-        self._link = link
+        self._link = Link(self.connect(), terms)
         log.info("GPU server %s is connected", self.name)
-        return link
+        return self._link
 
     def quarantine(self, reason: str) -> None:
         """Never ask it again."""
@@ -183,6 +178,8 @@ def _why(error: OSError | Refused) -> str:
 def _hard(name: str, error: Refused) -> BadModel | BadSettings:
     if error.status is Status.OTHER_WEIGHTS:
         return BadModel(f"GPU server {name} holds other weights than this worker's --model")
+    if error.status is Status.WRONG_SHAPE:
+        return BadSettings(f"GPU server {name} takes fewer rows in a call than chunk_rows")
     if error.status is Status.WRONG_TOKEN:
         return BadSettings(f"GPU server {name} refuses gpu_token")
     return BadSettings(f"GPU server {name} refuses: {error}")

@@ -17,6 +17,7 @@ from worker.execution.split.wire import (
     Kind,
     Op,
     Refused,
+    Status,
     prove,
 )
 
@@ -31,6 +32,8 @@ class Terms:
     kind: Kind
     token: bytes
     deadline_s: float
+    rows: int = 1  # in the largest call
+    calls: int = 1  # in flight
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Link:
         self._waiting: dict[int, Call] = {}
         self._arrived: dict[int, bytearray] = {}
         try:
-            self.most_rows, self.most_calls = self._greet(terms)
+            self._greet(terms)
         except BaseException:
             wire.close()
             raise
@@ -95,15 +98,14 @@ class Link:
     def close(self) -> None:
         self._wire.close()
 
-    def _greet(self, terms: Terms) -> tuple[int, int]:
+    def _greet(self, terms: Terms) -> None:
         nonce = self._expect(Op.CHALLENGE, NONCE_BYTES)
         hello = terms.digest + prove(terms.token, bytes(nonce), terms.digest)
         header = Header(Op.HELLO, kind=terms.kind, size_bytes=HELLO_BYTES)
         self._wire.send(header, hello, HELLO_S)
         most_rows, most_calls = LIMITS.unpack(self._expect(Op.WELCOME, LIMITS.size))
-        if not most_rows or not most_calls:
-            raise BadFrame("the server takes no calls")
-        return most_rows, most_calls
+        if most_rows < terms.rows or most_calls < terms.calls:
+            raise Refused(Status.WRONG_SHAPE)
 
     def _expect(self, op: Op, size_bytes: int) -> bytearray:
         header = self._wire.header(HELLO_S, HELLO_S)

@@ -12,12 +12,14 @@ from torch.nn import functional
 from cloister.errors import Unavailable
 from worker.execution.seam import SiteSpec, Weight
 from worker.execution.split.arithmetic import Arithmetic, BadProduct, Rows
-from worker.execution.split.gpus import IN_FLIGHT, Flight, Gpus
+from worker.execution.split.gpus import Flight, Gpus
 from worker.execution.split.link import Call
 from worker.execution.split.sites import site_id
 from worker.model.norm import rms_norm
 
 OnLoss = Literal["tee", "reject"]
+
+IN_FLIGHT = 2  # calls that a site has under way
 
 
 @dataclass(frozen=True, slots=True)
