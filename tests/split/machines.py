@@ -58,6 +58,11 @@ def nowhere() -> Wire:
     raise ConnectionRefusedError("nobody is there")
 
 
+def still() -> float:
+    """A clock on which a lost server stays lost, however slow the test runs."""
+    return 0.0
+
+
 def pool(on_empty: OnEmpty = "wait", limit_bytes: int = MANY) -> LocalPool:
     return LocalPool(limit_bytes, on_empty, MaskStream())
 
@@ -75,7 +80,7 @@ def split(
 ) -> Iterator[tuple[Decoder, SplitExecution]]:
     """A decoder whose linears the servers behind `connects` compute, and its execution."""
     named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
-    calls = Calls(Gpus(named), chunk_rows, on_loss)
+    calls = Calls(Gpus(named, still), chunk_rows, on_loss)
     masks = masks or (NoMasks() if numbers == "clear" else pool())
     execution = SplitExecution(calls, masks, numbers=numbers, token=token, deadline_s=deadline_s)
     try:

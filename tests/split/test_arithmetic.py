@@ -77,7 +77,7 @@ def test_blind_is_plain_is_big_integers_to_the_bit(width: int) -> None:
     pool = LocalPool(2**26, "wait", MaskStream())
     try:
         for source in (pool, NoMasks()):
-            rows = ring(weight, source).prepare(x)
+            rows = ring(weight, source).prepare(x, to_send=True)
             assert torch.equal(rows.restore(answer(rows, weight)), expected)
             assert torch.equal(rows.here(), expected)
     finally:
@@ -111,7 +111,9 @@ def test_row_that_is_not_finite_sends_nothing_and_harms_no_other() -> None:
     fixed, whole = to_fixed(broken, weight), to_fixed(x, weight)
     assert not fixed.integers[1].any()
     assert np.array_equal(fixed.integers[[0, 2]], whole.integers[[0, 2]])
-    assert ring(weight, NoMasks()).prepare(broken).here().isnan().all(1).tolist() == [
+    assert ring(weight, NoMasks()).prepare(broken, to_send=False).here().isnan().all(
+        1
+    ).tolist() == [
         False,
         True,
         False,
@@ -167,7 +169,7 @@ def test_check_finds_errors_that_cancel_and_rows_that_swap() -> None:
 def test_wrong_mask_product_is_found_too() -> None:
     weight, pool = weight_of(64), LocalPool(2**20, "wait", MaskStream())
     try:
-        rows = ring(weight, pool).prepare(rows_of(64))
+        rows = ring(weight, pool).prepare(rows_of(64), to_send=True)
         rows._masks.products[2, 3] ^= np.uint32(2**31)
         with pytest.raises(BadProduct):
             rows.restore(answer(rows, weight))

@@ -66,7 +66,7 @@ def blind(rows: Rows, random: np.random.Generator) -> Rows:
     matrix = torch.from_numpy(random.standard_normal((8, rows.shape[1]))).float()
     weight, pool = to_int8(matrix), LocalPool(2**24, "wait", MaskStream())
     ring = Ring(SiteId(0, "qkv"), weight, KINDS["int8"](weight.values), pool)
-    payload = ring.prepare(torch.from_numpy(rows).float()).payload
+    payload = ring.prepare(torch.from_numpy(rows).float(), to_send=True).payload
     return np.frombuffer(payload, np.int32).reshape(rows.shape).astype(np.float64)
 
 

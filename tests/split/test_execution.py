@@ -161,6 +161,7 @@ def test_worker_starts_without_its_gpu_and_takes_it_up_later(folder: Path, serve
     with split(folder, sometimes, on_loss="tee") as (decoder, execution):
         first = decoder.forward(STEP)
         assert (execution.counts.calls, execution.counts.in_tee) == (0, 9)
+        assert execution._masks._last_take < 0, "a mask was spent on a server that is lost"
         away[0] = False
         execution._calls.gpus._endpoints[0]._down_until = 0
         assert torch.equal(decoder.forward(STEP), first)

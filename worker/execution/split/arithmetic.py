@@ -40,8 +40,11 @@ class Arithmetic(Protocol):
 
     kind: Kind
 
-    def prepare(self, x: Tensor) -> Rows:
-        """Make rows [rows, in] ready to be sent. Raises `Unavailable` if masks are out."""
+    def prepare(self, x: Tensor, *, to_send: bool) -> Rows:
+        """Make rows [rows, in] ready to be sent, or to be computed here alone.
+
+        Raises `Unavailable` if masks are out.
+        """
 
 
 class Ring:
@@ -60,8 +63,9 @@ class Ring:
         outputs, inputs = weight.values.shape
         source.add(site, inputs, outputs, product)
 
-    def prepare(self, x: Tensor) -> Rows:
-        return RingRows(self, to_fixed(x, self.weight), self._source.take(self._site, len(x)))
+    def prepare(self, x: Tensor, *, to_send: bool) -> Rows:
+        masks = self._source.take(self._site, len(x)) if to_send else None
+        return RingRows(self, to_fixed(x, self.weight), masks)
 
 
 class RingRows:
@@ -96,8 +100,8 @@ class Clear:
         self._matrix = weight.matrix
         self.kind = KINDS[weight.matrix.dtype]
 
-    def prepare(self, x: Tensor) -> Rows:
-        return ClearRows(self._matrix, x.contiguous())
+    def prepare(self, x: Tensor, *, to_send: bool) -> Rows:
+        return ClearRows(self._matrix, x.contiguous(), to_send)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +110,12 @@ class ClearRows:
 
     matrix: Tensor
     x: Tensor
+    to_send: bool
 
     @property
-    def payload(self) -> memoryview:
+    def payload(self) -> memoryview | None:
+        if not self.to_send:
+            return None
         flat: np.ndarray = self.x.view(torch.uint8).numpy()
         return flat.data.cast("B")
 

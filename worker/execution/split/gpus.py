@@ -72,11 +72,15 @@ class Endpoint:
 
     def open(self, terms: Terms) -> Link | None:
         """A session, if this is the time for one. Raises `OSError`, `BadFrame`, `Refused`."""
-        if self.quarantined or self.clock() < self._down_until:
+        if not self.can_be_had():
             return None
         self._link = Link(self.connect(), terms)
         log.info("GPU server %s is connected", self.name)
         return self._link
+
+    def can_be_had(self) -> bool:
+        """Not in quarantine, and not lost a moment ago."""
+        return not self.quarantined and self.clock() >= self._down_until
 
     def quarantine(self, reason: str) -> None:
         """Never ask it again."""
@@ -144,6 +148,10 @@ class Gpus:
                 raise BadSettings(f"GPU server {endpoint.name}: {error}") from None
             except Refused as error:
                 raise _hard(endpoint.name, error) from None
+
+    def can_be_had(self) -> bool:
+        """Is there a server that is not known to be lost? No mask is spent on others."""
+        return any(endpoint.can_be_had() for endpoint in self._endpoints)
 
     def send(self, call: Call) -> Flight | None:
         """Start a call at the first server that takes it."""

@@ -68,7 +68,10 @@ class SplitSite:
 
     def start(self, x: Tensor) -> Started:
         """Begin the call for rows `x`."""
-        rows = self._arithmetic.prepare(x)
+        reachable = self._calls.gpus.can_be_had()
+        if not reachable:
+            self._check_may_go_on()
+        rows = self._arithmetic.prepare(x, to_send=reachable)
         if rows.payload is None:
             return Started(rows, None, None)
         kind, outputs = self._arithmetic.kind, sum(self.sizes)
@@ -79,8 +82,8 @@ class SplitSite:
         """The call's checked products [rows, out]."""
         for product in self._checked(started):
             return product
-        if started.call is not None and self._calls.on_loss == "reject":
-            raise Unavailable("no GPU server answers (--on-gpu-loss reject)")
+        if started.call is not None:
+            self._check_may_go_on()
         self._calls.gpus.counts.in_tee += 1
         return started.rows.here()
 
@@ -92,6 +95,10 @@ class SplitSite:
             return y
         gate, up = y.split_with_sizes(self.sizes, -1)
         return functional.silu(gate).mul_(up)
+
+    def _check_may_go_on(self) -> None:
+        if self._calls.on_loss == "reject":
+            raise Unavailable("no GPU server answers (--on-gpu-loss reject)")
 
     def _checked(self, started: Started) -> Iterator[Tensor]:
         """The products that pass the check; a server whose product fails is never asked again."""
