@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from prometheus_client.registry import Collector
 
 from worker.api.app import Readiness, create_app
+from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
@@ -41,6 +42,7 @@ class Worker:
     engine: InferenceEngine
     served: Served
     readiness: Readiness
+    store: ResponseStore
     app: FastAPI
     execution: Execution
 
@@ -65,15 +67,17 @@ def build(settings: WorkerSettings) -> Worker:
     served = _served(settings, folder, model, placed.name)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
     readiness = Readiness()
+    store = ResponseStore(_bounds(settings))
     app = create_app(
         served,
         engine,
         token=settings.join_token,
         readiness=readiness,
+        store=store,
         collectors=placed.collectors,
     )
     engine.start()
-    return Worker(engine, served, readiness, app, placed.execution)
+    return Worker(engine, served, readiness, store, app, placed.execution)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +145,14 @@ def _limits(settings: WorkerSettings) -> Limits:
         sequences=settings.sequences,
         queued_requests=settings.queued_requests,
         queued_tokens=settings.queued_tokens,
+    )
+
+
+def _bounds(settings: WorkerSettings) -> Bounds:
+    return Bounds(
+        responses=settings.kept_responses,
+        size_bytes=settings.kept_mb * 2**20,
+        seconds=settings.kept_s,
     )
 
 

@@ -272,8 +272,8 @@ def test_failed_step_tells_what_the_model_says_of_it(bench: MakeBench) -> None:
 
 
 def test_closing_tells_everyone(bench: MakeBench) -> None:
-    one = bench()
-    answer = one.submit(request("a", length=3, max_tokens=150))
+    one = bench(PagedModel(page_count=5_100, context_length=20_100))
+    answer = one.submit(request("a", length=3, max_tokens=20_000))  # not done before the close
     one.engine.start()
     one.engine.close()
     with pytest.raises(Unavailable):
