@@ -36,7 +36,6 @@ def serving(shelf: Shelf, **options: object) -> Iterator[Server]:
     with bind("127.0.0.1", 0) as bound:
         server = Server(shelf, bound, **options)
         thread = threading.Thread(target=server.run, daemon=True)
-        bound.listen()
         thread.start()
         try:
             yield server

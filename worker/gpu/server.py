@@ -41,11 +41,11 @@ class Server:
         self._sessions: dict[Session, threading.Thread] = {}
         self._lock = threading.Lock()
         self._closed = False
+        bound.listen()  # who knocks from here on waits for `run`
 
     def run(self) -> None:
         """Accept until `close` is called."""
         self.batcher.start()
-        self._bound.listen()
         while not self._closed:
             try:
                 connected, _ = self._bound.accept()

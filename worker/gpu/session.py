@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 
 from worker.execution.split.tcp import Wire
@@ -44,7 +44,7 @@ class House:
     batcher: Batcher
     budget: Budget
     most_rows: int
-    token: bytes
+    token: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Reply:
     """What goes back for one call; `size_bytes` are the budget's."""
 
     header: Header
-    payload: memoryview | bytes
+    payload: memoryview | bytes = field(repr=False)
     size_bytes: int
 
 

@@ -104,7 +104,7 @@ class Clear:
         return ClearRows(self._matrix, x.contiguous(), to_send)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ClearRows:
     """Float rows."""
 

@@ -4,7 +4,7 @@ The server is not trusted. A reply is matched to a call that waits for it, must 
 site and exact size, and comes once; anything else ends the session.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worker.execution.split.sites import SiteId
 from worker.execution.split.tcp import Payload, Wire
@@ -30,7 +30,7 @@ class Terms:
 
     digest: bytes
     kind: Kind
-    token: bytes
+    token: bytes = field(repr=False)
     deadline_s: float
     rows: int = 1  # in the largest call
     calls: int = 1  # in flight
@@ -45,7 +45,7 @@ class Call:
     rows: int
     columns: int  # in
     outputs: int
-    payload: Payload
+    payload: Payload = field(repr=False)
 
     def header(self, sequence: int) -> Header:
         size_bytes = memoryview(self.payload).nbytes

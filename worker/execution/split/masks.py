@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ BLOCK_WORK = 2**32  # multiplications that a request may have to wait for, about
 IDLE_S = 0.05  # without a call for so long, nobody is being served
 
 
-class Masks(NamedTuple):
+@dataclass(frozen=True, slots=True, repr=False)
+class Masks:
     """Rows of masks [rows, in] and their products [rows, out], for one use."""
 
     words: Words
@@ -106,10 +107,10 @@ class _Shelf:
         """At most `rows` rows off the shelf."""
         taken: list[Masks] = []
         while rows and self.blocks:
-            words, products = self.blocks.popleft()
-            taken.append(Masks(words[:rows], products[:rows]))
-            if len(words) > rows:
-                self.blocks.appendleft(Masks(words[rows:], products[rows:]))
+            block = self.blocks.popleft()
+            taken.append(Masks(block.words[:rows], block.products[:rows]))
+            if len(block.words) > rows:
+                self.blocks.appendleft(Masks(block.words[rows:], block.products[rows:]))
             rows -= len(taken[-1].words)
         return taken
 

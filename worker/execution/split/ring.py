@@ -22,7 +22,7 @@ BIAS, MANTISSA_BITS = 127, 23  # of float32
 EXPONENTS = (-126, 120)  # normal powers of two both ways; a finite row never needs less than -124
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Fixed:
     """Rows as `integers * steps`. A row that is not finite has integers 0 and the step NaN."""
 
