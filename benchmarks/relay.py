@@ -19,6 +19,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -123,10 +124,12 @@ async def _measure(args: argparse.Namespace) -> list[Row]:
 @asynccontextmanager
 async def _controller(worker_url: str) -> AsyncIterator[tuple[subprocess.Popen[bytes], int]]:
     port, token = free_ports(["127.0.0.1"])[0], secrets.token_urlsafe()
+    folder = tempfile.TemporaryDirectory()
     environment = {
         "CLOISTER_CONTROLLER_JOIN_TOKEN": token,
         "CLOISTER_CONTROLLER_BEAT_INTERVAL_S": "600",
         "CLOISTER_CONTROLLER_LOG_LEVEL": "warning",
+        "CLOISTER_CONTROLLER_ACCOUNTS_FILE": f"{folder.name}/accounts.sqlite",
     }
     process = subprocess.Popen(  # noqa: ASYNC220
         [sys.executable, "-m", "controller", "--port", str(port)],
@@ -138,6 +141,7 @@ async def _controller(worker_url: str) -> AsyncIterator[tuple[subprocess.Popen[b
     finally:
         process.kill()
         process.wait()
+        folder.cleanup()
 
 
 async def _join(controller_url: str, worker_url: str, token: str) -> None:

@@ -24,6 +24,7 @@ COMMANDS = {
     "gpu": Command("worker.gpu.__main__:main", "multiply for workers that hide their rows"),
     "webui": Command("webui.__main__:main", "start the chat page alone"),
     "chat": Command("cloister.chat:main", "chat in the terminal with any OpenAI address"),
+    "keys": Command("controller.keys_command:main", "create, list, limit and revoke API keys"),
     "convert": Command("worker.model.convert:main", "turn pickled weights into safetensors"),
     "version": Command("cloister.cli:version", "print the version"),
 }

@@ -4,6 +4,7 @@ CloisterError
 ├── BadRequest            400  the caller can mend it: a field, a value, a limit
 │   └── ContextExceeded   400  prompt and answer do not fit the model's context
 ├── Unauthorized          401
+├── Forbidden             403  a key that is known, but not for this route
 ├── NotFound              404
 ├── TooLarge              413
 ├── Busy                  429  a queue or limit is full; carries `retry_after_s`
@@ -16,7 +17,11 @@ Messages name the field, the value and the limit, and never hold prompt text, ou
 The wire form is OpenAI's: `{"error": {"message", "type", "param", "code"}}`.
 """
 
+import math
 from typing import Any, ClassVar
+
+LONGEST_RETRY_S = 120.0  # OpenAI's SDK gives up when told to wait longer
+SHORTEST_RETRY_S = 0.02
 
 
 class CloisterError(Exception):
@@ -62,6 +67,12 @@ class Unauthorized(CloisterError):
     default_code = "invalid_api_key"
 
 
+class Forbidden(CloisterError):
+    status = 403
+    kind = "permission_error"
+    default_code = "wrong_key"
+
+
 class NotFound(CloisterError):
     status = 404
     kind = "invalid_request_error"
@@ -74,7 +85,7 @@ class TooLarge(CloisterError):
 
 
 class Busy(CloisterError):
-    """Full. `retry_after_s` is measured, at least 1 and at most 120 (the SDK ignores more)."""
+    """Full. The wait is measured; `retry_after_s` has it in whole seconds, 1 to 120."""
 
     status = 429
     kind = "rate_limit_error"
@@ -82,10 +93,11 @@ class Busy(CloisterError):
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
-        self.retry_after_s = min(120, max(1, round(retry_after_s)))
+        self.wait_s = min(LONGEST_RETRY_S, max(SHORTEST_RETRY_S, retry_after_s))
+        self.retry_after_s = math.ceil(self.wait_s)
 
     def headers(self) -> dict[str, str]:
-        return {"retry-after": str(self.retry_after_s)}
+        return retry_headers(self.wait_s)
 
 
 class InternalError(CloisterError):
@@ -103,3 +115,8 @@ class BadSettings(CloisterError):
 
 class BadModel(CloisterError):
     pass
+
+
+def retry_headers(wait_s: float) -> dict[str, str]:
+    """When to ask again: in whole seconds, rounded up, and in milliseconds for SDKs."""
+    return {"retry-after": str(math.ceil(wait_s)), "retry-after-ms": str(math.ceil(1000 * wait_s))}

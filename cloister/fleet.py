@@ -4,8 +4,14 @@ All three are POSTs from the worker with the join token in `x-cloister-worker-to
 shows the same token when it sends requests back, with the tenant in `x-cloister-tenant`.
 
     POST /fleet/join   Join   -> Joined
-    POST /fleet/beat   Beat   -> 204, or 404 `unknown_member`: join again
-    POST /fleet/leave  Leave  -> 204
+    POST /fleet/beat   Beat   -> Heard, or 404 `unknown_member`: join again
+    POST /fleet/leave  Leave  -> Heard
+
+What requests cost travels with beats. The controller gives each request that it relays an id in
+`x-cloister-usage-id`; the worker numbers a record of each that it answered, and sends it with every
+beat until one was answered with that number. The controller counts a number of a run once, so
+neither a lost beat nor one that comes twice changes a count. `x-cloister-prompt-tokens` of an
+answer is for the case that its worker dies before it reports.
 """
 
 from typing import Annotated
@@ -19,9 +25,12 @@ LEAVE_PATH = "/fleet/leave"
 
 TOKEN_HEADER = "x-cloister-worker-token"
 TENANT_HEADER = "x-cloister-tenant"
+USAGE_HEADER = "x-cloister-usage-id"
+PROMPT_HEADER = "x-cloister-prompt-tokens"
 UNKNOWN_MEMBER = "unknown_member"
 
 MODELS = 64  # a worker serves one model under a few names
+RECORDS = 1000  # in one beat at most
 
 
 def worker_url(text: str) -> str:
@@ -89,14 +98,40 @@ class Joined(Message):
     beat_interval_s: float = Field(gt=0, le=3600)
 
 
+class UsageRecord(Message):
+    """What one answered request cost, left by its client or not. `number` grows within a run."""
+
+    number: int = Field(ge=1)
+    request: str = Field(max_length=64)
+    tenant: str = Field(max_length=256)
+    prompt_tokens: Count
+    cached_tokens: Count
+    generated_tokens: Count
+
+
+class UsageReport(Message):
+    """Records of one run of a worker, by number; the oldest that are not counted yet."""
+
+    run: Annotated[str, Field(max_length=64)] = ""
+    records: Annotated[tuple[UsageRecord, ...], Field(max_length=RECORDS)] = ()
+
+
 class Beat(Message):
     """`member` is alive, and this is its state now."""
 
     member: str
     state: WorkerState
+    usage: UsageReport = UsageReport()
 
 
 class Leave(Message):
     """`member` takes no more requests; what it has already, it finishes."""
 
     member: str
+    usage: UsageReport = UsageReport()
+
+
+class Heard(Message):
+    """All records of the run up to this number are counted, and on disk."""
+
+    counted: Count

@@ -103,9 +103,9 @@ class Stamp:
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
                 duration = round((time.perf_counter() - began) * 1000)
-                _add(message, {"x-request-id": name, "openai-processing-ms": str(duration)})
+                add_headers(message, {"x-request-id": name, "openai-processing-ms": str(duration)})
                 if anthropic.owns(scope["path"]):
-                    _add(message, {"request-id": name})
+                    add_headers(message, {"request-id": name})
             await send(message)
 
         return await self.app(scope, receive, stamped)
@@ -121,7 +121,7 @@ class Headers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def told(message: Message) -> None:
             if message["type"] == "http.response.start":
-                _add(message, self.headers)
+                add_headers(message, self.headers)
             await send(message)
 
         await self.app(scope, receive, told if scope["type"] == "http" else send)
@@ -215,7 +215,7 @@ def _announced(scope: Scope) -> int:
     return int(length) if length.isascii() and length.isdigit() else 0
 
 
-def _add(message: Message, headers: Mapping[str, str]) -> None:
+def add_headers(message: Message, headers: Mapping[str, str]) -> None:
     present = message.get("headers") or []
     names = {key.lower() for key, _ in present}
     extra = [(key.encode(), value.encode()) for key, value in headers.items()]

@@ -1,6 +1,7 @@
-"""`cloister controller` and `python -m controller`: run the controller, or make an API key."""
+"""`cloister controller` and `python -m controller`: run the controller."""
 
 import asyncio
+import logging
 import socket
 import sys
 from collections.abc import Sequence
@@ -12,43 +13,28 @@ from cloister import logs
 from cloister.errors import BadSettings
 from cloister.serve import listen, serve
 from cloister.settings import command
-from controller import keys
+from controller.accounts import Accounts
 from controller.app import create_app
 from controller.settings import ControllerSettings
+from controller.store import Store
 
 GRACE_S = 3
 LAST_WORDS_S = 1
-KEY_USAGE = """usage: cloister controller key NAME
 
-Print a new API key, and the line for the controller's `api_keys` that lets it in.
-The key is stored nowhere: give it to its owner now.
-"""
+log = logging.getLogger(__name__)
 
 
 @command
 def main(argv: Sequence[str]) -> int:
     """Serve until INT or TERM. Exit status: 0 then, 2 if the port or a setting is bad."""
-    if argv[:1] == ["key"]:
-        return make_key(argv[1:])
     settings = ControllerSettings.load(argv)
     logs.setup(settings.log_level)
-    app = create_app(
-        settings,
-        join_token=_join_token(settings),
-        keys=keys.Keys.load(settings.api_keys, settings.api_keys_file),
-    )
+    join_token = _join_token(settings)
     with listen(settings.host, settings.port) as bound:
-        asyncio.run(_serve(app, bound))
-    return 0
-
-
-def make_key(argv: Sequence[str]) -> int:
-    """`key NAME`: a new key, and the line that lets it in."""
-    if len(argv) != 1 or argv[0].startswith("-"):
-        sys.stdout.write(KEY_USAGE)
-        return 0 if argv and argv[0] in ("-h", "--help") else 2
-    key, line = keys.make(argv[0])
-    sys.stdout.write(f"key:      {key}\napi_keys: {line}\n")
+        accounts = Accounts(Store(settings.accounts_file))
+        if accounts.is_open:
+            log.warning("no API keys: all who reach this address are let in (`cloister keys`)")
+        asyncio.run(_serve(create_app(settings, join_token=join_token, accounts=accounts), bound))
     return 0
 
 

@@ -1,39 +1,61 @@
-"""Who may ask the controller: API keys for clients, the join token for workers."""
+"""Who may ask the controller: API keys for clients and admins, the join token for workers."""
 
 from pydantic import SecretStr
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cloister.errors import Unauthorized
+from cloister.errors import Forbidden, Unauthorized
 from cloister.fleet import TOKEN_HEADER
-from cloister.http import header, same_token
-from controller.keys import OPEN_TENANT, Keys
+from cloister.http import add_headers, header, same_token
+from controller.accounts import Accounts
+from controller.keys import ANYONE, Key, Kind, Limits
 
 OPEN_PATHS = ("/health", "/ready")
 FLEET_PATHS = "/fleet/"
+ADMIN_PATHS = "/admin/"
 
 
 class Access:
-    """Lets a request in, as a tenant; whatever route it asks for, known or not."""
+    """Lets a request in, as a tenant; whatever route it asks for, known or not.
 
-    def __init__(self, app: ASGIApp, keys: Keys, join_token: SecretStr) -> None:
+    Answers tell what is left of the limits of the request's key.
+    """
+
+    def __init__(self, app: ASGIApp, accounts: Accounts, join_token: SecretStr) -> None:
         self.app = app
-        self.keys = keys
+        self.accounts = accounts
         self.join_token = join_token
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            scope["state"]["tenant"] = self._tenant(scope)
-        await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        key = self._key(scope)
+        scope["state"]["tenant"] = key.tenant
+        if key.limits == Limits():
+            return await self.app(scope, receive, send)
 
-    def _tenant(self, scope: Scope) -> str:
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                add_headers(message, self.accounts.headers(key.tenant))
+            await send(message)
+
+        return await self.app(scope, receive, told)
+
+    def _key(self, scope: Scope) -> Key:
         path: str = scope["path"]
         if path in OPEN_PATHS:
-            return OPEN_TENANT
-        if not path.startswith(FLEET_PATHS):
-            return self.keys.tenant(_authorization(scope))
-        if not same_token(header(scope, TOKEN_HEADER), self.join_token):
+            return ANYONE
+        if path.startswith(FLEET_PATHS):
+            return self._fleet(header(scope, TOKEN_HEADER))
+        kind = Kind.ADMIN if path.startswith(ADMIN_PATHS) else Kind.INFERENCE
+        key = self.accounts.key(_authorization(scope), kind)
+        if key.kind is not kind:
+            raise Forbidden(f"this route asks for an {kind} key; this one is an {key.kind} key")
+        return key
+
+    def _fleet(self, token: str | None) -> Key:
+        if not same_token(token, self.join_token):
             raise Unauthorized(f"{TOKEN_HEADER} is missing or wrong")
-        return OPEN_TENANT
+        return ANYONE
 
 
 def _authorization(scope: Scope) -> str | None:

@@ -1,6 +1,6 @@
 """The controller's HTTP server: OpenAI's routes in front of the fleet, and the fleet's own."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from cloister.fleet import (
     LEAVE_PATH,
     Beat,
     FleetModel,
+    Heard,
     Join,
     Joined,
     Leave,
@@ -26,15 +27,16 @@ from cloister.fleet import (
 from cloister.response_id import PREVIOUS, not_found, previous_not_found, tag_of
 from cloister.wire.models import Model, ModelList
 from cloister.wire.parse import parse_object
+from controller import admin, document
 from controller.access import Access
-from controller.keys import Keys
+from controller.accounts import Accounts
+from controller.document import body_of
 from controller.metrics import CONTENT_TYPE, Metrics
 from controller.registry import Registry, model_not_found
-from controller.relay import Ask, Relay, RelayedAnswer
+from controller.relay import ANSWER_TOKENS, RESPONSES, Ask, Relay, RelayedAnswer
 from controller.settings import ControllerSettings
 from controller.upstream import Headers, Upstream
 
-RESPONSES = "/v1/responses"
 RELAYED = (
     *("/v1/chat/completions", "/v1/completions", RESPONSES),
     *(anthropic.ROUTE, f"{anthropic.ROUTE}/count_tokens"),
@@ -44,6 +46,8 @@ MODEL_OPTIONAL = ("/tokenize", "/detokenize")
 MODEL_HEADER = "x-cloister-model"
 PREVIOUS_HEADER = "x-cloister-previous-response"
 PASSED_ON = (b"content-type", b"accept", MODEL_HEADER.encode())
+FLEET_ERRORS = (400, 401, 413, 500)
+TOKEN_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 OWNER = "cloister"
 
 Told = TypeVar("Told", bound=Message)
@@ -53,7 +57,7 @@ def create_app(
     settings: ControllerSettings,
     *,
     join_token: SecretStr,
-    keys: Keys,
+    accounts: Accounts,
     registry: Registry | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
 ) -> FastAPI:
@@ -62,34 +66,38 @@ def create_app(
     metrics = Metrics(registry)
     upstream = Upstream(settings.connect_timeout_s)
     timeouts = (settings.first_byte_timeout_s, settings.silence_timeout_s)
-    relay = Relay(registry, upstream, metrics, join_token, *timeouts)
+    relay = Relay(registry, upstream, metrics, accounts, join_token, *timeouts)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
         upstream.close()
+        accounts.close()
 
     app = FastAPI(
         title="Cloister controller",
         version=version("cloister"),
         lifespan=lifespan,
-        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
     )
     app.state.upstream = upstream
-    app.add_middleware(Access, keys=keys, join_token=join_token)
+    app.add_middleware(Access, accounts=accounts, join_token=join_token)
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_relayed(app, relay, registry)
     _add_responses(app, relay)
     _add_models(app, registry)
-    _add_fleet(app, registry)
+    _add_fleet(app, registry, accounts)
     _add_operation(app, registry, metrics)
+    admin.install(app, accounts)
+    document.install(app, RELAYED)
     return app
 
 
 def _add_relayed(app: FastAPI, relay: Relay, registry: Registry) -> None:
     async def pass_on(request: Request) -> Response:
-        """Relay to a worker. Nothing of the body is read but model and previous response."""
+        """Relay to a worker. Of the body only model, previous response and sizes are read."""
         body = await http.read_body(request.receive)
         members = {} if request.headers.get(MODEL_HEADER) else parse_object(body)
         ask = Ask(
@@ -99,6 +107,7 @@ def _add_relayed(app: FastAPI, relay: Relay, registry: Registry) -> None:
             headers=_passed_on(request),
             body=body,
             tag=_previous_tag(request, members),
+            answer_tokens=_answer_tokens(members),
         )
         return RelayedAnswer(relay, ask)
 
@@ -122,6 +131,7 @@ def _add_responses(app: FastAPI, relay: Relay) -> None:
             body=body,
             method=request.method,
             tag=tag,
+            answer_tokens=0,
         )
         return RelayedAnswer(relay, ask)
 
@@ -136,12 +146,12 @@ def _add_responses(app: FastAPI, relay: Relay) -> None:
 
 
 def _add_models(app: FastAPI, registry: Registry) -> None:
-    @app.get("/v1/models")
+    @app.get("/v1/models", responses=document.errors(401, 403))
     async def models() -> ModelList:
         """All models that the fleet serves."""
         return ModelList(data=[_model(model) for model in registry.models()])
 
-    @app.get("/v1/models/{name:path}")
+    @app.get("/v1/models/{name:path}", responses=document.errors(401, 403, 404))
     async def model(name: str) -> Model:
         """One model."""
         for model in registry.models():
@@ -150,21 +160,25 @@ def _add_models(app: FastAPI, registry: Registry) -> None:
         raise model_not_found()
 
 
-def _add_fleet(app: FastAPI, registry: Registry) -> None:
-    @app.post(JOIN_PATH)
+def _add_fleet(app: FastAPI, registry: Registry, accounts: Accounts) -> None:
+    @app.post(JOIN_PATH, responses=document.errors(*FLEET_ERRORS), openapi_extra=body_of(Join))
     async def join(request: Request) -> Joined:
         """A worker comes."""
         return registry.join(await _told(request, Join))
 
-    @app.post(BEAT_PATH, status_code=204)
-    async def beat(request: Request) -> None:
-        """A worker is alive."""
-        registry.beat(await _told(request, Beat))
+    @app.post(BEAT_PATH, responses=document.errors(404, *FLEET_ERRORS), openapi_extra=body_of(Beat))
+    async def beat(request: Request) -> Heard:
+        """A worker is alive, and tells what requests have cost."""
+        told = await _told(request, Beat)
+        registry.beat(told)
+        return await accounts.count(told.usage)
 
-    @app.post(LEAVE_PATH, status_code=204)
-    async def leave(request: Request) -> None:
+    @app.post(LEAVE_PATH, responses=document.errors(*FLEET_ERRORS), openapi_extra=body_of(Leave))
+    async def leave(request: Request) -> Heard:
         """A worker goes."""
-        registry.leave(await _told(request, Leave))
+        told = await _told(request, Leave)
+        registry.leave(told)
+        return await accounts.count(told.usage)
 
 
 def _add_operation(app: FastAPI, registry: Registry, metrics: Metrics) -> None:
@@ -173,14 +187,14 @@ def _add_operation(app: FastAPI, registry: Registry, metrics: Metrics) -> None:
         """Alive."""
         return {"status": "ok"}
 
-    @app.get("/ready")
+    @app.get("/ready", responses=document.errors(503))
     async def ready() -> dict[str, str]:
         """At least one worker takes requests."""
         if not registry.ready:
             raise registry.no_worker()
         return {"status": "ready"}
 
-    @app.get("/metrics", response_class=Response)
+    @app.get("/metrics", response_class=Response, responses=document.errors(401, 403))
     async def metrics_text() -> Response:
         """Numbers for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)
@@ -217,6 +231,17 @@ def _previous_tag(request: Request, members: Mapping[str, Any]) -> str | None:
 def _only_model(registry: Registry) -> str | None:
     models = registry.models()
     return models[0].id if len(models) == 1 else None
+
+
+def _answer_tokens(members: Mapping[str, Any]) -> int:
+    """How many tokens all choices may have at most; the worker checks the members themselves."""
+    limits = _counts(members, TOKEN_LIMITS) or [ANSWER_TOKENS]
+    return limits[0] * max(_counts(members, ("n", "best_of")), default=1)
+
+
+def _counts(members: Mapping[str, Any], names: Iterable[str]) -> list[int]:
+    values = [members.get(name) for name in names]
+    return [value for value in values if type(value) is int and value > 0]
 
 
 def _passed_on(request: Request) -> Headers:

@@ -11,7 +11,13 @@ LONGEST_BORDER = 4
 
 
 class Frames(Protocol):
-    """Pieces in, pieces out: the same bytes, perhaps some of them later."""
+    """Pieces in, pieces out: the same bytes, perhaps some of them later.
+
+    `events` are those sent so far that carry tokens.
+    """
+
+    @property
+    def events(self) -> int: ...
 
     def take(self, piece: bytes) -> bytes:
         """What may be sent now."""
@@ -29,15 +35,19 @@ class Events:
     Workers write whole events, so as a rule nothing is held and nothing is copied.
     """
 
+    token_mark = b""  # stands in each event that carries a token; empty where all events do
+
     def __init__(self, limit: int = sse.FRAME_LIMIT) -> None:
         self._limit = limit
         self._held = bytearray()
         self._last = b""
+        self.events = 0
 
     def take(self, piece: bytes) -> bytes:
         """Raises `TooLarge` when one event is longer than the limit."""
         if not self._held and piece.endswith(BORDERS):
             self._last = piece
+            self.events += self._count(piece)
             return piece
         known = max(0, len(self._held) - LONGEST_BORDER)
         self._held += piece
@@ -47,10 +57,17 @@ class Events:
         if len(self._held) > self._limit:
             raise TooLarge(f"a server-sent event is larger than {self._limit} bytes")
         self._last = whole or self._last
+        self.events += self._count(whole)
         return whole
 
     def rest(self) -> bytes:
         return bytes(self._held)
+
+    def _count(self, whole: bytes) -> int:
+        """Events with a token: one each, as workers of ours stream."""
+        if self.token_mark:
+            return whole.count(self.token_mark)
+        return max(whole.count(mark) for mark in BORDERS) - whole.count(sse.PING)
 
     def ending(self, error: CloisterError) -> bytes:
         """An error event and `[DONE]`; nothing behind a `[DONE]` that is out already."""
@@ -59,8 +76,16 @@ class Events:
         return sse.frame(json.dumps(error.body()).encode()) + sse.DONE
 
 
+class ResponseEvents(Events):
+    """Those of `/v1/responses`: many frame the text, some carry it."""
+
+    token_mark = b".delta\n"
+
+
 class MessageEvents(Events):
     """Anthropic's: the last event is `message_stop`, or an error."""
+
+    token_mark = b"event: content_block_delta\n"
 
     def ending(self, error: CloisterError) -> bytes:
         named = [event for event in self._last.split(b"\n\n") if event.startswith(b"event: ")]
@@ -70,6 +95,8 @@ class MessageEvents(Events):
 
 class Plain:
     """Any other answer. When it breaks off, only cutting the connection tells the client."""
+
+    events = 0
 
     def take(self, piece: bytes) -> bytes:
         return piece

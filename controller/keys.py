@@ -1,104 +1,220 @@
-"""API keys: who may ask, and as which tenant. Only hashes are kept.
+"""API keys: who may ask, as which tenant, and how much. Only hashes are kept.
 
-A key is 256 random bits, so one SHA-256 is enough: nobody guesses, so no slow hash is needed.
+A key is 256 random bits, so one SHA-256 is enough: nobody guesses, so no slow hash is needed, and
+how long a look-up by the hash takes tells nothing about the key.
 """
 
 import hashlib
-import hmac
 import re
 import secrets
-from collections.abc import Iterable
+import sqlite3
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Self
+from enum import StrEnum
 
 from cloister.errors import BadSettings, Unauthorized
+from controller.store import Store
 
 PREFIX = "ck-"
-LINE = re.compile(r"(?P<name>[A-Za-z0-9_.@-]{1,64}):(?P<digest>[0-9a-f]{64})")
-OPEN_TENANT = ""
+NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
+LOOK_EVERY_S = 0.5
+
+
+class Kind(StrEnum):
+    """An inference key opens the API, an admin key the routes under /admin, neither the other's."""
+
+    INFERENCE = "inference"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one key may ask for. None is no limit."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    parallel_requests: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key's name and SHA-256."""
+    """All that is known of a key; times are Unix time in seconds.
+
+    `tenant` is opaque, the same as long as the key is, and tells nothing of name or key.
+    """
 
     name: str
-    digest: bytes = field(repr=False)
+    tenant: str
+    digest: bytes = field(default=b"", repr=False)
+    kind: Kind = Kind.INFERENCE
+    limits: Limits = Limits()
+    created_at: float = 0.0
+    expires_at: float | None = None
+    revoked_at: float | None = None
 
-    @property
-    def tenant(self) -> str:
-        """Opaque, the same as long as the key is; it tells nothing of name or key."""
-        return hashlib.blake2b(self.digest, digest_size=16, person=b"cloister tenant").hexdigest()
+    def state(self, now: float) -> str:
+        """`active`, `expired` or `revoked`."""
+        if self.revoked_at is not None:
+            return "revoked"
+        return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
+
+
+ANYONE = Key(name="", tenant="")
+"""Everyone, while there are no keys; and whoever asks for a route that needs none."""
+
+
+class KeyTable:
+    """The keys in the file. Every change takes effect in running controllers, within a second."""
+
+    def __init__(self, store: Store, now: Callable[[], float] = time.time) -> None:
+        self._store = store
+        self._now = now
+
+    def create(
+        self,
+        name: str,
+        *,
+        kind: Kind = Kind.INFERENCE,
+        limits: Limits | None = None,
+        expires_at: float | None = None,
+    ) -> str:
+        """A new key; nothing keeps it. Raises `BadSettings`: the name is bad or taken."""
+        if not NAME.fullmatch(name):
+            raise BadSettings("a key's name is 1 to 64 letters, digits, or any of . _ @ -")
+        key, given = PREFIX + secrets.token_urlsafe(32), limits or Limits()
+        values = (
+            digest_of(key),
+            name,
+            kind.value,
+            given.requests_per_minute,
+            given.tokens_per_minute,
+            given.parallel_requests,
+            self._now(),
+            expires_at,
+        )
+        try:
+            self._change("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", values)
+        except sqlite3.IntegrityError:
+            raise BadSettings(f"there is a key named {name} already; revoke it first") from None
+        return key
+
+    def revoke(self, name: str) -> None:
+        """Let the key in no more; its usage stays. Raises `BadSettings`: no such key."""
+        self._change_living(name, "revoked_at = ?", (self._now(),))
+
+    def limit(self, name: str, limits: Limits) -> None:
+        """Replace the limits of a key. Raises `BadSettings`: no such key."""
+        columns = "requests_per_minute = ?, tokens_per_minute = ?, parallel_requests = ?"
+        values = (limits.requests_per_minute, limits.tokens_per_minute, limits.parallel_requests)
+        self._change_living(name, columns, values)
+
+    def all(self) -> list[Key]:
+        """Revoked and expired ones too, the oldest first."""
+        rows = self._store.reader.execute("SELECT * FROM keys ORDER BY created_at, name")
+        return [_key(row) for row in rows]
+
+    def living(self, name: str) -> Key:
+        """The key of this name that is not revoked. Raises `BadSettings`: no such key."""
+        for key in self.all():
+            if key.name == name and key.revoked_at is None:
+                return key
+        raise _no_key(name)
+
+    def changes(self) -> int:
+        """A number that differs after any change."""
+        (number,) = self._store.reader.execute("SELECT number FROM changes").fetchone()
+        return int(number)
+
+    def _change_living(self, name: str, columns: str, values: tuple[object, ...]) -> None:
+        statement = f"UPDATE keys SET {columns} WHERE name = ? AND revoked_at IS NULL"
+        if not self._change(statement, (*values, name)):
+            raise _no_key(name)
+
+    def _change(self, statement: str, values: tuple[object, ...]) -> int:
+        with self._store.write() as connection:
+            connection.execute("UPDATE changes SET number = number + 1")
+            return connection.execute(statement, values).rowcount
 
 
 class Keys:
-    """The keys that let a request in. With none of them everyone is let in, as one tenant."""
+    """The keys that let a request in, as the file has them now.
 
-    def __init__(self, keys: Iterable[Key] = ()) -> None:
-        self._tenants = [(key.digest, key.tenant) for key in keys]
+    With no inference key in it, not even a revoked one, everyone is let in as one tenant.
+    """
 
-    @classmethod
-    def load(cls, lines: Iterable[str], file: Path | None = None) -> Self:
-        """Read `name:hash` lines, and those in `file`, where blank lines and `#` are left out.
+    def __init__(
+        self,
+        table: KeyTable,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._table = table
+        self._now = now
+        self._clock = clock
+        self._looked_at = clock()
+        self._read()
+
+    @property
+    def is_open(self) -> bool:
+        return self._is_open
+
+    def key(self, authorization: str | None, kind: Kind) -> Key:
+        """Whose an `authorization` header is; `kind` is what the route asks for.
 
         Raises:
-            BadSettings: a line or the file cannot be read, a name comes twice, the file is empty.
+            Unauthorized: the key is missing, wrong, revoked or expired.
         """
-        keys = [_key(line, f"api_keys, entry {n}") for n, line in enumerate(lines, start=1)]
-        if file is not None:
-            keys += _from_file(file)
-        names = [key.name for key in keys]
-        for name in names:
-            if names.count(name) > 1:
-                raise BadSettings(f"api_keys: the name {name} is given twice")
-        return cls(keys)
-
-    def tenant(self, authorization: str | None) -> str:
-        """The tenant of a request's `authorization` header.
-
-        Looks at all keys in constant time each. Raises `Unauthorized`.
-        """
-        if not self._tenants:
-            return OPEN_TENANT
-        scheme, _, key = (authorization or "").partition(" ")
-        digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
-        found = [tenant for known, tenant in self._tenants if hmac.compare_digest(known, digest)]
-        if scheme.lower() != "bearer" or not found:
+        self._look()
+        scheme, _, text = (authorization or "").partition(" ")
+        found = self._keys.get(digest_of(text.strip())) if scheme.lower() == "bearer" else None
+        if found is None:
+            if self._is_open and kind is Kind.INFERENCE:
+                return ANYONE
             raise Unauthorized(
                 "the API key is missing or wrong; send `Authorization: Bearer KEY` or"
                 " `x-api-key: KEY`"
             )
-        return found[0]
+        if found.state(self._now()) == "expired":
+            raise Unauthorized("the API key has expired", code="expired_api_key")
+        return found
+
+    def _look(self) -> None:
+        if self._clock() - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = self._clock()
+        if self._table.changes() != self._number:
+            self._read()
+
+    def _read(self) -> None:
+        self._number = self._table.changes()
+        everyone = self._table.all()
+        self._is_open = all(key.kind is not Kind.INFERENCE for key in everyone)
+        self._keys = {key.digest: key for key in everyone if key.revoked_at is None}
 
 
-def make(name: str) -> tuple[str, str]:
-    """A new key, and the `name:hash` line that lets it in. Raises `BadSettings`."""
-    key = PREFIX + secrets.token_urlsafe(32)
-    line = f"{name}:{hashlib.sha256(key.encode()).hexdigest()}"
-    if not LINE.fullmatch(line):
-        raise BadSettings("a key's name is 1 to 64 letters, digits, or any of . _ @ -")
-    return key, line
+def digest_of(key: str) -> bytes:
+    """What is kept of a key."""
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
-def _from_file(file: Path) -> list[Key]:
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadSettings(f"api_keys_file {file} cannot be read: {type(error).__name__}") from None
-    keys = [
-        _key(line.strip(), f"{file}, line {number}")
-        for number, line in enumerate(lines, start=1)
-        if line.strip() and not line.lstrip().startswith("#")
-    ]
-    if not keys:
-        raise BadSettings(f"api_keys_file {file} holds no key, which would let everyone in")
-    return keys
+def tenant_of(digest: bytes) -> str:
+    return hashlib.blake2b(digest, digest_size=16, person=b"cloister tenant").hexdigest()
 
 
-def _key(line: str, place: str) -> Key:
-    """The line itself stays out of errors: someone may have put a key there."""
-    parts = LINE.fullmatch(line)
-    if parts is None:
-        raise BadSettings(f"{place} is not name:hash; `cloister controller key NAME` makes one")
-    return Key(parts["name"], bytes.fromhex(parts["digest"]))
+def _key(row: sqlite3.Row) -> Key:
+    limits = Limits(row["requests_per_minute"], row["tokens_per_minute"], row["parallel_requests"])
+    return Key(
+        name=row["name"],
+        tenant=tenant_of(row["digest"]),
+        digest=row["digest"],
+        kind=Kind(row["kind"]),
+        limits=limits,
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+    )
+
+
+def _no_key(name: str) -> BadSettings:
+    return BadSettings(f"there is no key named {name}; `cloister keys list` shows all")

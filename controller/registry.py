@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from cloister.errors import NotFound, Unavailable
+from cloister.errors import LONGEST_RETRY_S, NotFound, Unavailable, retry_headers
 from cloister.fleet import UNKNOWN_MEMBER, Beat, FleetModel, Join, Joined, Leave, WorkerState
 
 MISSED_BEATS = 3
@@ -27,10 +27,10 @@ class NoWorker(Unavailable):
 
     def __init__(self, message: str, *, retry_after_s: float) -> None:
         super().__init__(message)
-        self.retry_after_s = max(1, round(retry_after_s))
+        self.wait_s = min(LONGEST_RETRY_S, retry_after_s)
 
     def headers(self) -> dict[str, str]:
-        return {"retry-after": str(self.retry_after_s)}
+        return retry_headers(self.wait_s)
 
 
 @dataclass(slots=True)

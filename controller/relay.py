@@ -17,9 +17,10 @@ from starlette.types import Receive, Scope, Send
 
 from cloister import anthropic
 from cloister.errors import Busy, CloisterError, TooLarge, Unavailable
-from cloister.fleet import TENANT_HEADER, TOKEN_HEADER
+from cloister.fleet import PROMPT_HEADER, TENANT_HEADER, TOKEN_HEADER, USAGE_HEADER
 from cloister.response_id import not_found, previous_not_found
-from controller.frames import Events, Frames, MessageEvents, Plain
+from controller.accounts import Accounts, Visit
+from controller.frames import Events, Frames, MessageEvents, Plain, ResponseEvents
 from controller.metrics import Metrics
 from controller.registry import Member, Registry
 from controller.upstream import Answer, Broken, Headers, Upstream
@@ -29,12 +30,13 @@ ANSWER_TOKENS = 256  # what an answer is taken for until the worker's next beat 
 
 NEXT_PLEASE = (401, 403, 502, 503, 504)  # this worker will not answer, another one may
 DEFAULT_RETRY_S = 1.0
+RESPONSES = "/v1/responses"
 
 ENDS_HERE = frozenset(
     b"connection keep-alive proxy-authenticate proxy-connection te trailer transfer-encoding"
     b" upgrade date server".split()
-)
-"""Hop-by-hop headers (RFC 9110, section 7.6.1), and those that our own server writes."""
+) | {PROMPT_HEADER.encode()}
+"""Hop-by-hop headers (RFC 9110, section 7.6.1), those that our own server writes, and our own."""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,8 @@ class Silent(Unavailable):
 class Ask:
     """A request on its way to a worker: one of those of `model`, or the one that has the `tag`.
 
-    `headers` are those of the client that may pass.
+    `headers` are those of the client that may pass; `answer_tokens` is how many it may generate at
+    most, as far as that is known.
     """
 
     path: str
@@ -59,12 +62,18 @@ class Ask:
     body: bytes = field(repr=False)
     method: str = "POST"
     tag: str | None = None
+    answer_tokens: int = ANSWER_TOKENS
     began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def prompt_tokens(self) -> int:
+        """A guess, until a worker has counted them."""
+        return len(self.body) // BYTES_PER_TOKEN
 
     @property
     def tokens(self) -> int:
         """A guess at the work, good enough to spread requests between two beats."""
-        return len(self.body) // BYTES_PER_TOKEN + ANSWER_TOKENS
+        return self.prompt_tokens + ANSWER_TOKENS
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +83,7 @@ class Begun:
     member: Member
     answer: Answer
     first: bytes
-    path: str
+    visit: Visit
 
 
 class Relay:
@@ -85,6 +94,7 @@ class Relay:
         registry: Registry,
         upstream: Upstream,
         metrics: Metrics,
+        accounts: Accounts,
         join_token: SecretStr,
         first_byte_timeout_s: float,
         silence_timeout_s: float,
@@ -92,11 +102,21 @@ class Relay:
         self._registry = registry
         self._upstream = upstream
         self._metrics = metrics
+        self._accounts = accounts
         self._token = (TOKEN_HEADER.encode(), join_token.get_secret_value().encode())
         self._first_byte_timeout_s = first_byte_timeout_s
         self._silence_timeout_s = silence_timeout_s
 
-    async def begin(self, ask: Ask) -> Begun:
+    async def run(self, ask: Ask, send: Send) -> None:
+        """From the limits of its key to the end of its answer.
+
+        Raises what `begin` does, `Busy` where the key's limits are reached, and `TooMuch`.
+        """
+        with self._accounts.visit(ask.tenant, ask.prompt_tokens + ask.answer_tokens) as visit:
+            begun = await self.begin(ask, visit)
+            await self.finish(begun, ask, send)
+
+    async def begin(self, ask: Ask, visit: Visit) -> Begun:
         """Ask one worker after the other for its first byte.
 
         Raises:
@@ -105,7 +125,7 @@ class Relay:
             Busy: all are full; the smallest of their `Retry-After`.
         """
         if ask.tag is not None:
-            return await self._begin_at_holder(ask, ask.tag)
+            return await self._begin_at_holder(ask, ask.tag, visit)
         assert ask.model is not None, "a request names a model or a worker"
         self._registry.check(ask.model)
         tried: set[str] = set()
@@ -115,17 +135,18 @@ class Relay:
                 self._metrics.retries.inc()
             tried.add(member.id)
             try:
-                return await self._try(member, ask)
+                return await self._try(member, ask, visit)
             except Busy as full:
-                waits_s.append(full.retry_after_s)
+                waits_s.append(full.wait_s)
             except Broken:
                 self._registry.suspend(member)
+        visit.is_reported = False
         if waits_s:
             message = "all workers of this model are full; retry after the time in Retry-After"
-            raise Busy(message, retry_after_s=min(waits_s))
+            raise Busy(message, retry_after_s=1 / sum(1 / wait_s for wait_s in waits_s))
         raise self._registry.no_worker()
 
-    async def _begin_at_holder(self, ask: Ask, tag: str) -> Begun:
+    async def _begin_at_holder(self, ask: Ask, tag: str, visit: Visit) -> Begun:
         """Only this worker has what the request speaks of."""
         member = self._registry.holder(tag)
         if member is None:
@@ -133,28 +154,32 @@ class Relay:
         if ask.model is not None:
             member.send(ask.tokens)
         try:
-            return await self._try(member, ask)
+            return await self._try(member, ask, visit)
         except Broken:
             self._registry.suspend(member)
+            visit.is_reported = False
             raise self._registry.no_worker() from None
 
-    async def finish(self, begun: Begun, send: Send) -> None:
+    async def finish(self, begun: Begun, ask: Ask, send: Send) -> None:
         """Pass the answer on to its end, and close it, whatever happens."""
         try:
-            await self._pass(begun, send)
+            await self._pass(begun, ask, send)
         finally:
             begun.answer.close()
 
-    async def _try(self, member: Member, ask: Ask) -> Begun:
+    async def _try(self, member: Member, ask: Ask, visit: Visit) -> Begun:
+        visit.is_reported = True
         try:
             async with asyncio.timeout(self._first_byte_timeout_s):
-                return await self._open(member, ask)
+                return await self._open(member, ask, visit)
         except TimeoutError:
             limit = f"{self._first_byte_timeout_s:g} s"
             raise Silent(f"the worker gave no first byte within {limit}") from None
 
-    async def _open(self, member: Member, ask: Ask) -> Begun:
-        headers = (*ask.headers, self._token, (TENANT_HEADER.encode(), ask.tenant.encode()))
+    async def _open(self, member: Member, ask: Ask, visit: Visit) -> Begun:
+        tenant = (TENANT_HEADER.encode(), ask.tenant.encode())
+        usage = (USAGE_HEADER.encode(), visit.id.encode())
+        headers = (*ask.headers, self._token, tenant, usage)
         answer = await self._upstream.ask(ask.method, member.url + ask.path, headers, ask.body)
         try:
             _check_status(answer)
@@ -163,11 +188,12 @@ class Relay:
             answer.close()
             raise
         self._metrics.first_byte.observe(time.perf_counter() - ask.began)
-        return Begun(member, answer, first, ask.path)
+        visit.is_reported = answer.status < 400
+        return Begun(member, answer, first, visit)
 
-    async def _pass(self, begun: Begun, send: Send) -> None:
+    async def _pass(self, begun: Begun, ask: Ask, send: Send) -> None:
         answer, piece = begun.answer, begun.first
-        frames = _frames(answer, begun.path)
+        frames = _frames(answer, ask.path)
         await send(_start(answer))
         size_bytes = 0
         try:
@@ -179,6 +205,8 @@ class Relay:
         except (Broken, TooLarge) as error:
             self._metrics.broken.inc()
             self._registry.suspend(begun.member)
+            if frames.events:
+                begun.visit.broke_off(_prompt_tokens(answer) or ask.prompt_tokens, frames.events)
             await _end_broken(frames, error, send)
         else:
             await send({"type": "http.response.body", "body": frames.rest()})
@@ -195,11 +223,7 @@ class RelayedAnswer(Response):
         self._ask = ask
 
     async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
-        await unless_left(self._run(send), receive)
-
-    async def _run(self, send: Send) -> None:
-        begun = await self._relay.begin(self._ask)
-        await self._relay.finish(begun, send)
+        await unless_left(self._relay.run(self._ask, send), receive)
 
 
 async def unless_left(work: Coroutine[Any, Any, None], receive: Receive) -> None:
@@ -234,14 +258,25 @@ def _check_status(answer: Answer) -> None:
 
 
 def _retry_after_s(headers: Headers) -> float:
-    value = dict(headers).get(b"retry-after", b"")
-    return float(value) if value.isdigit() else DEFAULT_RETRY_S
+    found = dict(headers)
+    exact, rough = found.get(b"retry-after-ms", b""), found.get(b"retry-after", b"")
+    if exact.isdigit():
+        return int(exact) / 1000
+    return float(rough) if rough.isdigit() else DEFAULT_RETRY_S
+
+
+def _prompt_tokens(answer: Answer) -> int:
+    """As the worker counted them; 0 if it has not told."""
+    told = dict(answer.headers).get(PROMPT_HEADER.encode(), b"")
+    return int(told) if told.isdigit() else 0
 
 
 def _frames(answer: Answer, path: str) -> Frames:
     kind = dict(answer.headers).get(b"content-type", b"")
     if not kind.startswith(b"text/event-stream"):
         return Plain()
+    if path == RESPONSES:
+        return ResponseEvents()
     return MessageEvents() if anthropic.owns(path) else Events()
 
 

@@ -19,10 +19,10 @@ class ControllerSettings(Settings):
     join_token: SecretStr | None = Field(
         None, min_length=16, description="what workers must know to join; required"
     )
-    api_keys: tuple[str, ...] = Field(
-        (), description="name:hash of each API key, see `cloister controller key`; none is open"
+    accounts_file: Path = Field(
+        Path("cloister-accounts.sqlite"),
+        description="file of API keys, hashed, and of what they used; made if missing",
     )
-    api_keys_file: Path | None = Field(None, description="file of such lines, one a key")
     beat_interval_s: float = Field(
         2.0, ge=0.05, le=600, description="seconds between a worker's beats; three missed expire it"
     )

@@ -52,7 +52,13 @@ def _membership(
     if settings.join_token is None:
         raise BadSettings("controller_url needs join_token: give CLOISTER_WORKER_JOIN_TOKEN")
     own_url = settings.own_url or url_of(bound)
-    return Membership(settings.controller_url, settings.join_token, own_url, lambda: _state(worker))
+    return Membership(
+        settings.controller_url,
+        settings.join_token,
+        own_url,
+        lambda: _state(worker),
+        worker.usage,
+    )
 
 
 def _state(worker: "Worker") -> WorkerState:

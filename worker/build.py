@@ -10,6 +10,7 @@ import torch
 from fastapi import FastAPI
 from prometheus_client.registry import Collector
 
+from cloister.usage import UsageLog
 from worker.api.app import Readiness, create_app
 from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
@@ -43,6 +44,7 @@ class Worker:
     served: Served
     readiness: Readiness
     store: ResponseStore
+    usage: UsageLog
     app: FastAPI
     execution: Execution
 
@@ -66,18 +68,18 @@ def build(settings: WorkerSettings) -> Worker:
     placed.start()
     served = _served(settings, folder, model, placed.name)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
-    readiness = Readiness()
-    store = ResponseStore(_bounds(settings))
+    readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
         served,
         engine,
         token=settings.join_token,
+        usage=usage,
         readiness=readiness,
         store=store,
         collectors=placed.collectors,
     )
     engine.start()
-    return Worker(engine, served, readiness, store, app, placed.execution)
+    return Worker(engine, served, readiness, store, usage, app, placed.execution)
 
 
 @dataclass(frozen=True, slots=True)

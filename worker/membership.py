@@ -22,6 +22,7 @@ from cloister.fleet import (
     TOKEN_HEADER,
     UNKNOWN_MEMBER,
     Beat,
+    Heard,
     Join,
     Joined,
     Leave,
@@ -30,6 +31,7 @@ from cloister.fleet import (
     worker_url,
 )
 from cloister.refusals import error_of
+from cloister.usage import UsageLog
 
 TIMEOUT_S = 5.0
 LEAVE_TIMEOUT_S = 1.0
@@ -44,11 +46,12 @@ Sleep = Callable[[float], Awaitable[None]]
 class Membership:
     """Keeps this worker in its controller's fleet while inside `async with`.
 
-        async with Membership(url, token, "http://127.0.0.1:8001", describe):
+        async with Membership(url, token, "http://127.0.0.1:8001", describe, usage):
             await serve()
 
-    `describe` is called in this event loop before each join and beat. `transport` and `sleep` are
-    for tests. Raises `BadSettings` for an address that is none.
+    `describe` is called in this event loop before each join and beat; what stands in `usage` is
+    told with beats until it is counted. `transport` and `sleep` are for tests. Raises `BadSettings`
+    for an address that is none.
     """
 
     def __init__(
@@ -57,12 +60,14 @@ class Membership:
         join_token: SecretStr,
         own_url: str,
         describe: Callable[[], WorkerState],
+        usage: UsageLog,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._own_url = _checked("own_url", own_url)
         self._describe = describe
+        self._usage = usage
         self._sleep = sleep
         self._member = ""
         self._trouble: str | None = None
@@ -93,9 +98,10 @@ class Membership:
         """Tell the controller to send nothing more; if it does not hear, it finds out by itself."""
         if not self._member:
             return
-        leaving, self._member = Leave(member=self._member), ""
-        with suppress(httpx.HTTPError, CloisterError):
-            await self._post(LEAVE_PATH, leaving, LEAVE_TIMEOUT_S)
+        member, self._member = self._member, ""
+        with suppress(httpx.HTTPError, CloisterError, ValidationError):
+            leaving = Leave(member=member, usage=self._usage.report())
+            self._counted(await self._post(LEAVE_PATH, leaving, LEAVE_TIMEOUT_S))
 
     async def _keep(self) -> None:
         delay_s = FIRST_DELAY_S
@@ -122,7 +128,9 @@ class Membership:
         while True:
             await self._sleep(interval_s)
             try:
-                await self._post(BEAT_PATH, Beat(member=self._member, state=self._describe()))
+                usage = self._usage.report()
+                beat = Beat(member=self._member, state=self._describe(), usage=usage)
+                self._counted(await self._post(BEAT_PATH, beat))
                 self._recovered()
             except httpx.HTTPError as error:
                 self._tell(error)
@@ -131,6 +139,10 @@ class Membership:
                     log.info("the controller does not know us any more; joining again")
                     return
                 self._tell(error)
+
+    def _counted(self, answer: httpx.Response) -> None:
+        """Forget the usage that the controller has counted now."""
+        self._usage.counted(Heard.model_validate_json(answer.content).counted)
 
     async def _post(
         self, path: str, message: Message, timeout_s: float = TIMEOUT_S

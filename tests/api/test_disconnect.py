@@ -5,7 +5,7 @@ import json
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -26,13 +26,15 @@ CHAT = "/v1/chat/completions"
 class Client:
     """One request straight into the app; it leaves when told."""
 
-    def __init__(self, app: FastAPI, body: dict[str, Any]) -> None:
+    def __init__(
+        self, app: FastAPI, body: dict[str, Any], headers: Mapping[str, str] | None = None
+    ) -> None:
         self.sent: list[dict[str, Any]] = []
         self.wrote = asyncio.Event()
         self.left = asyncio.Event()
         self._body = json.dumps(body).encode()
         self._has_body = True
-        self.task = asyncio.create_task(app(_scope(), self._receive, self._send))
+        self.task = asyncio.create_task(app(_scope(headers or {}), self._receive, self._send))
 
     async def _receive(self) -> dict[str, Any]:
         if self._has_body:
@@ -47,7 +49,8 @@ class Client:
             self.wrote.set()
 
 
-def _scope() -> dict[str, Any]:
+def _scope(headers: Mapping[str, str]) -> dict[str, Any]:
+    more = [(name.encode(), value.encode()) for name, value in headers.items()]
     return {
         "type": "http",
         "asgi": {"version": "3.0"},
@@ -56,7 +59,7 @@ def _scope() -> dict[str, Any]:
         "path": CHAT,
         "raw_path": CHAT.encode(),
         "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
+        "headers": [(b"content-type", b"application/json"), *more],
     }
 
 

@@ -5,11 +5,13 @@ import re
 
 import httpx
 from fastapi import FastAPI
+from prometheus_client.parser import text_string_to_metric_families
 
 from cloister.errors import InternalError
 from tests.api.conftest import chat
 from tests.api.test_disconnect import Client
 from tests.fakes.engine import FakeEngine, tokens
+from worker.api.aliases import NAMES
 from worker.engine.request import Load
 
 CHAT = "/v1/chat/completions"
@@ -75,4 +77,36 @@ async def test_labels_are_a_closed_set(http: httpx.AsyncClient) -> None:
     await http.get("/canary")
     text = (await http.get("/metrics")).text
     assert "canary" not in text
-    assert set(re.findall(r"(\w+)=", text)) <= {"route", "status", "reason", "le"}
+    own = {"route", "status", "reason", "le"}
+    assert set(re.findall(r"(\w+)=", text)) <= own | {"finished_reason", "model_name", "engine"}
+
+
+async def test_vllm_s_names_tell_the_same(http: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.script = tokens("a", "b", "c", cached=4)
+    engine.numbers = Load(3, 2, 40, 50, 12.5, 25, 100)
+    await http.post(CHAT, json=chat())
+    found = await scrape(http)
+    labels = '{engine="0",model_name="tiny"}'
+    expected = {
+        "num_requests_running": 2,
+        "num_requests_waiting": 3,
+        "kv_cache_usage_perc": 0.25,
+        "prompt_tokens_total": len(engine.requests[0].prompt),
+        "prefix_cache_queries_total": len(engine.requests[0].prompt),
+        "prefix_cache_hits_total": 4,
+        "generation_tokens_total": 3,
+        "time_to_first_token_seconds_count": 1,
+        "inter_token_latency_seconds_count": 2,
+        "e2e_request_latency_seconds_count": 1,
+    }
+    assert {name: found[f"vllm:{name}{labels}"] for name in expected} == expected
+    success = 'vllm:request_success_total{engine="0",finished_reason="stop",model_name="tiny"}'
+    assert found[success] == 1
+
+
+async def test_prometheus_can_read_it_all(http: httpx.AsyncClient, engine: FakeEngine) -> None:
+    await http.post(CHAT, json=chat())
+    families = list(text_string_to_metric_families((await http.get("/metrics")).text))
+    names = [family.name for family in families]
+    assert len(names) == len(set(names))
+    assert {name for both in NAMES.values() for name in both} <= set(names)

@@ -1,6 +1,8 @@
 """A controller behind a real socket, and a way to let workers join it."""
 
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -8,9 +10,10 @@ import pytest
 from pydantic import SecretStr
 
 from cloister.fleet import JOIN_PATH, TOKEN_HEADER, FleetLoad, FleetModel, Join, WorkerState
+from controller.accounts import Accounts
 from controller.app import create_app
-from controller.keys import Key, Keys
 from controller.settings import ControllerSettings
+from controller.store import Store
 from tests.fakes.server import serving
 
 TOKEN = "a token of the tests"
@@ -25,12 +28,22 @@ def state(*models: str, ready: bool = True, **load: float) -> WorkerState:
     return WorkerState(models=served, ready=ready, load=FleetLoad(**load))  # type: ignore[arg-type]
 
 
-def new_app(*keys: Key, **settings: Any) -> Any:
+def new_app(store: Store | None = None, **settings: Any) -> Any:
+    """A controller's app; without a store it is open to all, and its counts are thrown away."""
     return create_app(
         ControllerSettings(**{"beat_interval_s": 60, **settings}),
         join_token=SecretStr(TOKEN),
-        keys=Keys(keys),
+        accounts=Accounts(store or new_store()),
     )
+
+
+def new_store() -> Store:
+    with tempfile.TemporaryDirectory() as folder:
+        return Store(Path(folder) / "accounts.sqlite")  # stays open after the folder has gone
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {key}"}
 
 
 def chat(text: str = "hi", **more: Any) -> dict[str, Any]:

@@ -8,24 +8,25 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 
 from cloister.ports import free_ports
 from controller.__main__ import main
-from controller.keys import Keys
 from tests.controller.conftest import TOKEN, chat, join_at
 from tests.controller.workers import DONE, event, stream, worker
 
 VARIABLE = "CLOISTER_CONTROLLER_JOIN_TOKEN"
+FILE = "CLOISTER_CONTROLLER_ACCOUNTS_FILE"
 
 
 @contextmanager
-def running(port: int) -> Iterator[subprocess.Popen[str]]:
+def running(port: int, folder: Path) -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
         [sys.executable, "-m", "controller", "--port", str(port)],
-        env={**os.environ, VARIABLE: TOKEN},
+        env={**os.environ, VARIABLE: TOKEN, FILE: str(folder / "accounts.sqlite")},
         stderr=subprocess.PIPE,
         text=True,
     )
@@ -48,10 +49,10 @@ def wait_until_up(url: str) -> None:
     raise AssertionError("the controller did not start")
 
 
-def test_port_in_use_is_one_line_that_names_it() -> None:
+def test_port_in_use_is_one_line_that_names_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with running(port) as process:
+        with running(port, tmp_path) as process:
             _, said = process.communicate(timeout=30)
     assert process.returncode == 2
     (line,) = said.splitlines()
@@ -69,24 +70,13 @@ def test_missing_token_says_how_to_make_one(
     assert "openssl rand" in error
 
 
-def test_printed_key_and_line_fit(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["key", "ann"]) == 0
-    key, line = (row.split()[-1] for row in capsys.readouterr().out.splitlines())
-    assert key.startswith("ck-")
-    assert Keys.load([line]).tenant(f"Bearer {key}")
-
-
-@pytest.mark.parametrize("words", [[], ["two", "names"], ["--help"], ["bad name"]])
-def test_key_wants_one_name(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["key", *words]) == (0 if words == ["--help"] else 2)
-    assert "api_keys: " not in capsys.readouterr().out
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_signal_stops_it_soon_even_with_open_streams(number: signal.Signals) -> None:
+async def test_signal_stops_it_soon_even_with_open_streams(
+    number: signal.Signals, tmp_path: Path
+) -> None:
     (port,) = free_ports(["127.0.0.1"])
     url = f"http://127.0.0.1:{port}"
-    with running(port) as process:
+    with running(port, tmp_path) as process:
         wait_until_up(url)
         async with (
             httpx.AsyncClient(base_url=url, timeout=20) as http,

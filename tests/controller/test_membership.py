@@ -9,7 +9,9 @@ from pydantic import SecretStr
 
 from cloister.errors import BadSettings
 from cloister.fleet import BEAT_PATH, JOIN_PATH, LEAVE_PATH, TOKEN_HEADER
-from tests.controller.conftest import MODEL, TOKEN, new_app, state
+from cloister.usage import UsageLog
+from controller.ledger import Ledger
+from tests.controller.conftest import MODEL, TOKEN, new_app, new_store, state
 from worker.membership import Membership
 
 OWN_URL = "http://127.0.0.1:8001"
@@ -19,21 +21,26 @@ class Controller(httpx.AsyncBaseTransport):
     """A real one that can be down, or be started anew. Time is the number of sleeps."""
 
     def __init__(self) -> None:
+        self._store = new_store()
         self.restart()
         self.is_up = True
+        self.loses_answers = False
         self.paths: list[str] = []
         self.slept: list[float] = []
         self._steps: asyncio.Queue[None] = asyncio.Queue()
         self._asleep = asyncio.Event()
 
     def restart(self) -> None:
-        self._inner = httpx.ASGITransport(new_app(beat_interval_s=2))
+        self._inner = httpx.ASGITransport(new_app(self._store, beat_interval_s=2))
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         self.paths.append(request.url.path)
         if not self.is_up:
             raise httpx.ConnectError("down")
-        return await self._inner.handle_async_request(request)
+        answer = await self._inner.handle_async_request(request)
+        if self.loses_answers:
+            raise httpx.ReadError("lost")
+        return answer
 
     async def sleep(self, time_s: float) -> None:
         self.slept.append(time_s)
@@ -49,6 +56,10 @@ class Controller(httpx.AsyncBaseTransport):
         self._steps.put_nowait(None)
         await self.until_asleep()
 
+    def counted(self) -> int:
+        """Requests, of all tenants."""
+        return sum(one.requests for one in Ledger(self._store).totals().values())
+
     async def models(self) -> list[str]:
         async with httpx.AsyncClient(transport=self._inner, base_url="http://c") as http:
             answer = await http.get("/v1/models")
@@ -60,12 +71,13 @@ async def controller() -> Controller:
     return Controller()
 
 
-def member(controller: Controller, token: str = TOKEN) -> Membership:
+def member(controller: Controller, token: str = TOKEN, usage: UsageLog | None = None) -> Membership:
     return Membership(
         "http://controller",
         SecretStr(token),
         OWN_URL,
         state,
+        usage or UsageLog(),
         transport=controller,
         sleep=controller.sleep,
     )
@@ -129,6 +141,46 @@ async def test_lost_beat_is_no_reason_to_join_again(
     assert told(caplog) == ["INFO", "WARNING", "INFO"]  # joined, lost, found
 
 
+async def test_usage_is_told_until_it_is_counted_and_then_no_more(controller: Controller) -> None:
+    usage = UsageLog()
+
+    def spend() -> None:
+        usage.add("id", "ann", prompt_tokens=1, cached_tokens=0, generated_tokens=1)
+
+    async with member(controller, usage=usage):
+        await controller.until_asleep()
+        spend()
+        controller.is_up = False
+        await controller.step()
+        spend()
+        controller.loses_answers = controller.is_up = True
+        await controller.step()
+        assert len(usage.report().records) == 2
+        controller.loses_answers = False
+        await controller.step()
+        assert usage.report().records == ()
+        assert controller.counted() == 2
+        spend()
+    assert usage.report().records == ()  # the last ones go with the leave
+    assert controller.counted() == 3
+
+
+async def test_usage_outlives_a_restart_of_the_controller(controller: Controller) -> None:
+    usage = UsageLog()
+    async with member(controller, usage=usage):
+        await controller.until_asleep()
+        usage.add("id", "ann", prompt_tokens=1, cached_tokens=0, generated_tokens=1)
+        controller.loses_answers = True
+        await controller.step()
+        controller.loses_answers = False
+        controller.restart()
+        await controller.step()
+        await controller.step()
+        await controller.step()
+    assert usage.report().records == ()
+    assert controller.counted() == 1
+
+
 async def test_wrong_token_is_told_without_the_token(
     controller: Controller, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -151,4 +203,4 @@ async def test_worker_stops_while_the_controller_is_down(controller: Controller)
 def test_address_that_is_none_is_a_bad_setting(url: str) -> None:
     for urls in ((url, OWN_URL), (OWN_URL, url)):
         with pytest.raises(BadSettings):
-            Membership(urls[0], SecretStr(TOKEN), urls[1], state)
+            Membership(urls[0], SecretStr(TOKEN), urls[1], state, UsageLog())

@@ -11,8 +11,8 @@ import pytest
 from cloister.errors import Unavailable
 from cloister.sse import Parser
 from controller.frames import MessageEvents
-from controller.keys import Key, make
-from tests.controller.conftest import MODEL, Joins, chat, join_at, new_app
+from controller.keys import KeyTable
+from tests.controller.conftest import MODEL, Joins, chat, join_at, new_app, new_store
 from tests.controller.workers import stream, whole, worker
 from tests.fakes.server import serving
 
@@ -35,9 +35,9 @@ async def sdk(url: str) -> AsyncIterator[anthropic.AsyncAnthropic]:
 
 
 async def test_key_may_come_as_anthropic_s_clients_send_it() -> None:
-    key, line = make("ann")
-    name, _, digest = line.partition(":")
-    with serving(new_app(Key(name, bytes.fromhex(digest)))) as url:
+    store = new_store()
+    key = KeyTable(store).create("ann")
+    with serving(new_app(store)) as url:
         async with httpx.AsyncClient(base_url=url) as http, worker(whole()) as fake:
             await join_at(http, fake.url)
             for headers in ({"x-api-key": key}, {"authorization": f"Bearer {key}"}):

@@ -131,18 +131,19 @@ async def test_full_worker_is_passed_over_but_stays(http: httpx.AsyncClient, joi
     assert len(full.asked) == 1
 
 
-async def test_when_all_are_full_the_shortest_wait_is_told(
+async def test_when_all_are_full_the_wait_follows_from_all_that_drain(
     http: httpx.AsyncClient, join: Joins
 ) -> None:
     async with (
         worker(whole(429, retry_after="9")) as one,
-        worker(whole(429, retry_after="4")) as other,
+        worker(whole(429, retry_after="4", retry_after_ms="3600")) as other,
     ):
         await join(one.url)
         await join(other.url)
         answer = await ask(http)
     assert answer.status_code == 429
-    assert answer.headers["retry-after"] == "4"
+    assert answer.headers["retry-after-ms"] == "2572"  # 1 / (1 / 9 + 1 / 3.6) seconds
+    assert answer.headers["retry-after"] == "3"
     assert answer.json()["error"]["type"] == "rate_limit_error"
 
 

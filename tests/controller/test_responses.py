@@ -11,8 +11,9 @@ import pytest
 from pydantic import SecretStr
 
 from cloister.fleet import JOIN_PATH, LEAVE_PATH, TOKEN_HEADER, Join, Leave
-from controller.keys import Key, make
-from tests.controller.conftest import TOKEN, new_app, state
+from controller.keys import KeyTable
+from controller.store import Store
+from tests.controller.conftest import TOKEN, bearer, new_app, new_store, state
 from tests.controller.test_relay import dead_url
 from tests.fakes.engine import FakeEngine
 from tests.fakes.server import serving
@@ -57,21 +58,29 @@ def _backend(served: Served, stack: ExitStack) -> Backend:
 
 
 @pytest.fixture
-async def url(backends: list[Backend]) -> AsyncIterator[str]:
-    with serving(new_app(*KEYS)) as address:
+def store() -> Store:
+    return new_store()
+
+
+@pytest.fixture
+def ann(store: Store) -> str:
+    """A key."""
+    return KeyTable(store).create("ann")
+
+
+@pytest.fixture
+def bob(store: Store) -> str:
+    """Another's key."""
+    return KeyTable(store).create("bob")
+
+
+@pytest.fixture
+async def url(store: Store, ann: str, bob: str, backends: list[Backend]) -> AsyncIterator[str]:
+    with serving(new_app(store)) as address:
         for backend in backends:
             joined = await _join(address, backend.url, backend.store.tag)
             backend.member = joined["member"]
         yield address
-
-
-def _keys(*names: str) -> tuple[list[str], list[Key]]:
-    made = [make(name) for name in names]
-    lines = [line.partition(":") for _, line in made]
-    return [secret for secret, _ in made], [Key(name, bytes.fromhex(d)) for name, _, d in lines]
-
-
-(ANN, BOB), KEYS = _keys("ann", "bob")
 
 
 async def _join(address: str, worker: str, tag: str) -> dict[str, Any]:
@@ -87,9 +96,8 @@ async def _tell(address: str, path: str, body: str) -> Any:
 
 
 @pytest.fixture
-async def http(url: str) -> AsyncIterator[httpx.AsyncClient]:
-    headers = {"authorization": f"Bearer {ANN}"}
-    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=20) as client:
+async def http(url: str, ann: str) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=url, headers=bearer(ann), timeout=20) as client:
         yield client
 
 
@@ -98,11 +106,11 @@ def error_of(answer: httpx.Response) -> tuple[int, str]:
 
 
 async def test_kept_responses_are_found_wherever_they_are(
-    url: str, backends: list[Backend]
+    url: str, ann: str, backends: list[Backend]
 ) -> None:
     base = f"{url}/v1"
     async with openai.AsyncOpenAI(
-        base_url=base, api_key=ANN, max_retries=0, _strict_response_validation=True
+        base_url=base, api_key=ann, max_retries=0, _strict_response_validation=True
     ) as sdk:
         firsts = [await sdk.responses.create(model="tiny", input="one") for _ in range(4)]
         assert {len(backend.engine.requests) for backend in backends} == {2}
@@ -124,18 +132,18 @@ async def test_kept_responses_are_found_wherever_they_are(
         assert len(backend.engine.requests) == 4
 
 
-async def test_another_key_finds_nothing(url: str, http: httpx.AsyncClient) -> None:
+async def test_another_key_finds_nothing(bob: str, http: httpx.AsyncClient) -> None:
     id = (await http.post(RESPONSES, json=ASKED)).json()["id"]
-    bob = {"authorization": f"Bearer {BOB}"}
+    stranger = bearer(bob)
     asked = {**ASKED, "previous_response_id": id}
     for answer in (
-        await http.get(f"{RESPONSES}/{id}", headers=bob),
-        await http.get(f"{RESPONSES}/{id}/input_items", headers=bob),
-        await http.delete(f"{RESPONSES}/{id}", headers=bob),
-        await http.post(f"{RESPONSES}/{id}/cancel", headers=bob),
+        await http.get(f"{RESPONSES}/{id}", headers=stranger),
+        await http.get(f"{RESPONSES}/{id}/input_items", headers=stranger),
+        await http.delete(f"{RESPONSES}/{id}", headers=stranger),
+        await http.post(f"{RESPONSES}/{id}/cancel", headers=stranger),
     ):
         assert error_of(answer) == (404, "response_not_found")
-    chained = await http.post(RESPONSES, json=asked, headers=bob)
+    chained = await http.post(RESPONSES, json=asked, headers=stranger)
     assert error_of(chained) == (404, "previous_response_not_found")
     assert (await http.get(f"{RESPONSES}/{id}")).status_code == 200
 

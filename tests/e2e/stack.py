@@ -6,6 +6,7 @@ import secrets
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,10 +20,18 @@ STOP_S = 30
 MARK = "E2E_MARK"
 
 
+ACCOUNTS = "CLOISTER_CONTROLLER_ACCOUNTS_FILE"
+
+
 class Program:
-    """A running command. `lines` holds all that it and its children said."""
+    """A running command. `lines` holds all that it and its children said.
+
+    A controller in it begins without keys, unless the environment names a file of them.
+    """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        accounts = {ACCOUNTS: f"{self._folder.name}/accounts.sqlite"}
         self._mark = f"{MARK}={secrets.token_hex(8)}"
         name, _, value = self._mark.partition("=")
         self.lines: list[str] = []
@@ -33,7 +42,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, **environment, name: value},
+            env={**os.environ, **accounts, **environment, name: value},
         )
         self._readers = [
             threading.Thread(target=self._read, args=(stream,), daemon=True)
@@ -94,6 +103,7 @@ class Program:
         self.process.wait()
         for reader in self._readers:
             reader.join()
+        self._folder.cleanup()
 
     def check_nothing_is_left(self) -> None:
         deadline = time.monotonic() + STOP_S

@@ -8,14 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 import pytest
 
 from cloister.ports import free_ports
 from cloister.sse import Parser
-from controller import keys
-from tests.e2e.stack import Program, Stack, running
+from controller.keys import KeyTable
+from controller.store import Store
+from tests.e2e.stack import ACCOUNTS, Program, Stack, running
 
 QUICK_S = 10
 
@@ -117,9 +119,11 @@ def test_killed_launcher_leaves_no_orphan() -> None:
         stack.check_nothing_is_left()
 
 
-def test_api_keys_leave_a_place_for_one_in_what_is_printed() -> None:
-    key, line = keys.make("tester")
-    stack = Stack("--no-webui", environment={"CLOISTER_CONTROLLER_API_KEYS": line})
+def test_api_keys_leave_a_place_for_one_in_what_is_printed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "accounts.sqlite")
+    key = KeyTable(store).create("tester")
+    store.close()
+    stack = Stack("--no-webui", environment={ACCOUNTS: str(store.file)})
     with running(stack):
         stack.wait_for(r"^Ctrl-C stops everything")
         text = stack.welcome

@@ -47,12 +47,16 @@ class Job:
         lengths = [len(choice.request.prompt) for choice in self.choices]
         return [0 if place % self.candidates else count for place, count in enumerate(lengths)]
 
+    @property
+    def generated_tokens(self) -> int:
+        return sum(choice.generated for choice in self.choices)
+
     def usage(self) -> Usage:
         """What it cost: each prompt once, and all that was generated."""
         firsts = self.choices[:: self.candidates]
         return usage_of(
             sum(self.prompt_tokens),
-            sum(choice.generated for choice in self.choices),
+            self.generated_tokens,
             sum(choice.cached for choice in firsts),
         )
 
@@ -84,7 +88,7 @@ class Answer(Response, ABC):
         finally:
             leaving.cancel()
             self._forget()
-            self._watch.end()
+            self._watch.end(self.job.generated_tokens)
 
     @abstractmethod
     async def deliver(self, inbox: Inbox, send: Send) -> None:

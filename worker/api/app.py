@@ -12,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from cloister import __version__, anthropic, http
 from cloister.errors import Unavailable
+from cloister.usage import UsageLog
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
 from cloister.wire.message_events import InputTokens, MessageAnswer, MessageErrorBody, MessageEvent
@@ -22,6 +23,7 @@ from cloister.wire.response_events import ResponseEvent
 from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
 from worker.api import document, response_routes
 from worker.api.access import Access
+from worker.api.bill import Billing
 from worker.api.generate import Generator
 from worker.api.messages import renamed
 from worker.api.metrics import CONTENT_TYPE, Metrics
@@ -51,6 +53,7 @@ def create_app(
     engine: Engine,
     *,
     token: SecretStr | None = None,
+    usage: UsageLog | None = None,
     readiness: Readiness | None = None,
     store: ResponseStore | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
@@ -59,10 +62,11 @@ def create_app(
 ) -> FastAPI:
     """A worker's app. With `token`, all but /health and /ready ask for it.
 
-    `collectors` add to /metrics what the engine does not know.
+    `usage` gets what the controller's requests cost; `collectors` add to /metrics what the engine
+    does not know.
     """
     readiness = readiness or Readiness()
-    metrics = Metrics(engine, collectors)
+    metrics = Metrics(engine, served.name, collectors)
     store = store or ResponseStore()
     generator = Generator(served, engine, metrics, store, ping_s)
     app = FastAPI(
@@ -72,6 +76,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
     )
+    app.add_middleware(Billing, log=usage or UsageLog(), believes=token is not None)
     app.add_middleware(Access, token=token)
     app.add_middleware(http.Headers, headers={EXECUTION_HEADER: served.execution})
     http.install(app, max_body_bytes=max_body_bytes)

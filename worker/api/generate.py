@@ -87,7 +87,7 @@ class Generator:
         body = await http.read_body(request.receive)
         wire, job = await self._off_loop(body, partial(make, body, request.state.tenant))
         await self._hold(job)
-        watch = Stopwatch(self._metrics, began, job.prompt_tokens)
+        watch = Stopwatch(self._metrics, began, job.prompt_tokens, request.state.bill)
         kind = StreamedAnswer if wire.stream else WholeAnswer
         return kind(job, self._engine, self._bridge, watch, self._ping_s)
 

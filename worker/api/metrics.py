@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from worker.api.aliases import Aliases
+from worker.api.bill import Bill
 from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -21,12 +23,17 @@ LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320
 
 
 class Metrics:
-    """All that the API counts; what the engine knows is asked of it when read."""
+    """All that the API counts; what the engine knows is asked of it when read.
 
-    def __init__(self, engine: Engine, more: Sequence[Collector] = ()) -> None:
+    `model` is the served name, which vLLM's boards select by; `more` is told beside it.
+    """
+
+    def __init__(self, engine: Engine, model: str, more: Sequence[Collector] = ()) -> None:
         self._registry = CollectorRegistry()
         for collector in (_LoadCollector(engine), *more):
             self._registry.register(collector)
+        self._aliases = CollectorRegistry()
+        self._aliases.register(Aliases(self._registry, model))
         self._requests = self._counter(
             "requests", "Requests by route and status", "route", "status"
         )
@@ -44,7 +51,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """The exposition format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._registry) + generate_latest(self._aliases)
 
     def _counter(self, name: str, what: str, *labels: str) -> Counter:
         return Counter(f"cloister_{name}", what, labels, registry=self._registry)
@@ -55,13 +62,16 @@ class Metrics:
 
 
 class Stopwatch:
-    """Times and counts one answer. `began` is when its request came in.
+    """Times and counts one answer, for the metrics and its bill. `began` is when its request came.
 
     `prompt_tokens` tells the length of a sequence's prompt; 0 where another one has counted it.
     """
 
-    def __init__(self, metrics: Metrics, began: float, prompt_tokens: Sequence[int]) -> None:
+    def __init__(
+        self, metrics: Metrics, began: float, prompt_tokens: Sequence[int], bill: Bill
+    ) -> None:
         self._metrics = metrics
+        self._bill = bill
         self._began = began
         self._last: dict[int, float] = {}
         self._prompt_tokens = prompt_tokens
@@ -76,6 +86,8 @@ class Stopwatch:
         elif count := self._prompt_tokens[index]:
             self._metrics.prompt_tokens.inc(count)
             self._metrics.cached_tokens.inc(token.cached)
+            self._bill.prompt_tokens += count
+            self._bill.cached_tokens += token.cached
         self._last[index] = now
         self._metrics.generated_tokens.inc()
 
@@ -83,8 +95,9 @@ class Stopwatch:
         """A sequence ended."""
         self._metrics.finished.labels(reason).inc()
 
-    def end(self) -> None:
-        """All of them have."""
+    def end(self, generated_tokens: int) -> None:
+        """All of them have; so many generated tokens are told or ranked."""
+        self._bill.generated_tokens = generated_tokens
         self._metrics.duration.observe(time.perf_counter() - self._began)
 
 
@@ -104,6 +117,8 @@ class _LoadCollector(Collector):
         yield _gauge("tokens_per_second", "Recent throughput", load.tokens_per_s)
         yield _gauge("pages_used", "Pages of the cache in use", load.pages_used)
         yield _gauge("pages", "Pages of the cache", load.pages_total)
+        usage = load.pages_used / max(1, load.pages_total)
+        yield _gauge("cache_usage_ratio", "Part of the cache's pages in use, 0 to 1", usage)
 
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:

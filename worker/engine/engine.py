@@ -118,14 +118,18 @@ class InferenceEngine:
         if waiting and tokens + new > limits.queued_tokens:
             raise self._busy(
                 f"{tokens} prompt tokens wait, with this request the limit of "
-                f"{limits.queued_tokens} is passed"
+                f"{limits.queued_tokens} is passed",
+                min(tokens, tokens + new - limits.queued_tokens),
             )
 
-    def _busy(self, reason: str) -> Busy:
-        """Full; a place is free again when the work ahead of one request is done."""
+    def _busy(self, reason: str, tokens: int = 0) -> Busy:
+        """Full; `tokens` must be computed, or one sequence must end, before there is a place."""
         load = self._load()
-        ahead = (load.queued_tokens + load.running_tokens) / max(1, len(self._sequences))
-        return Busy(f"queue full: {reason}", retry_after_s=ahead / max(1.0, load.tokens_per_s))
+        if tokens or not self._meter.ends_per_s:
+            everyone = max(1, len(self._sequences))
+            ahead = tokens or (load.queued_tokens + load.running_tokens) / everyone
+            return Busy(f"queue full: {reason}", retry_after_s=ahead / max(1.0, load.tokens_per_s))
+        return Busy(f"queue full: {reason}", retry_after_s=1 / self._meter.ends_per_s)
 
     def _load(self) -> Load:
         scheduler = self._scheduler
@@ -239,6 +243,7 @@ class InferenceEngine:
         return sequence.listener, answer
 
     def _forget(self, sequence: Sequence) -> None:
+        self._meter.end()
         self._scheduler.remove(sequence)
         del self._sequences[sequence.request.id]
 
