@@ -16,6 +16,8 @@ from cloister.errors import Unavailable
 from tests.model.checkpoints import greedy, prompt, scattered, whole
 from tests.split.machines import Change, Meddler, split, to
 from worker.execution.split.gpus import Connect
+from worker.execution.split.masks import Masks, NoMasks
+from worker.execution.split.sites import SiteId
 from worker.execution.split.tcp import Tcp
 from worker.execution.split.wire import Header, Op, Status
 from worker.gpu.server import Server
@@ -189,6 +191,23 @@ def test_failed_chunk_leaves_no_reply_behind(folder: Path, server: Server) -> No
         with pytest.raises(Unavailable):
             decoder.forward(STEP)
         assert execution._calls.gpus._endpoints[0]._link is None
+
+
+def test_chunk_without_masks_leaves_no_reply_behind(folder: Path, server: Server) -> None:
+    class Scarce(NoMasks):
+        taken = 0
+
+        def take(self, site: SiteId, rows: int) -> Masks:
+            self.taken += 1
+            if self.taken == 2:
+                raise Unavailable("no masks")
+            return super().take(site, rows)
+
+    with split(folder, to(server), masks=Scarce(), chunk_rows=16) as (decoder, execution):
+        with pytest.raises(Unavailable, match="no masks"):
+            decoder.forward(STEP)
+        assert execution._calls.gpus._endpoints[0]._link is None
+        decoder.forward(STEP)
 
 
 def start_gpu(folder: Path) -> tuple[subprocess.Popen[str], int]:

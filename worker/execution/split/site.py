@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,14 +120,12 @@ class Product:
         self._dtype = x.dtype
         self._coming = iter(torch.split(x, chunk_rows))
         self._started: deque[Started] = deque()
-        self._start()
+        with self._abandoning():
+            self._start()
 
     def result(self) -> Tensor:
-        try:
+        with self._abandoning():
             parts = [part.to(self._dtype) for part in self._finished()]
-        except BaseException:
-            self._abandon()
-            raise
         return self._site.complete_(parts[0] if len(parts) == 1 else torch.cat(parts))
 
     def _finished(self) -> Iterator[Tensor]:
@@ -140,8 +139,13 @@ class Product:
             if len(self._started) == IN_FLIGHT:
                 return
 
-    def _abandon(self) -> None:
-        """Replies that nobody will take would pile up: end their sessions."""
-        for started in self._started:
-            if started.flight is not None:
-                started.flight.endpoint.close()
+    @contextmanager
+    def _abandoning(self) -> Iterator[None]:
+        """If it fails, end the sessions whose replies nobody will take: they would pile up."""
+        try:
+            yield
+        except BaseException:
+            for started in self._started:
+                if started.flight is not None:
+                    started.flight.endpoint.close()
+            raise
