@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint bench chromium clean
+.PHONY: help run test check fuzz lint bench chromium clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -26,6 +26,9 @@ test: $(TEST) chromium ## install what tests need, then run them all
 	@exec $(VENV)/bin/python -m pytest $(ARGS)
 
 check: lint test ## format, lint, types, tests: what must be green before a change is handed over
+
+fuzz: $(TEST) ## more requests made up from the OpenAPI documents than `make test` tries
+	@exec env FUZZ_EXAMPLES=300 $(VENV)/bin/python -m pytest --timeout 3600 tests/fuzz $(ARGS)
 
 lint: $(TEST) ## format, lint and types alone
 	$(VENV)/bin/ruff format --check .

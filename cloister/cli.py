@@ -25,6 +25,7 @@ COMMANDS = {
     "webui": Command("webui.__main__:main", "start the chat page alone"),
     "chat": Command("cloister.chat:main", "chat in the terminal with any OpenAI address"),
     "keys": Command("controller.keys_command:main", "create, list, limit and revoke API keys"),
+    "conform": Command("cloister.conform.command:main", "check any OpenAI address"),
     "convert": Command("worker.model.convert:main", "turn pickled weights into safetensors"),
     "version": Command("cloister.cli:version", "print the version"),
 }

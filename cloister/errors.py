@@ -6,6 +6,7 @@ CloisterError
 ├── Unauthorized          401
 ├── Forbidden             403  a key that is known, but not for this route
 ├── NotFound              404
+├── DeadlineExceeded      408  the request took longer than this server lets one take
 ├── TooLarge              413
 ├── Busy                  429  a queue or limit is full; carries `retry_after_s`
 ├── InternalError         500  our fault; carries no detail of the request
@@ -76,6 +77,17 @@ class Forbidden(CloisterError):
 class NotFound(CloisterError):
     status = 404
     kind = "invalid_request_error"
+
+
+class DeadlineExceeded(CloisterError):
+    """Asking again would take as long again, so clients are told not to."""
+
+    status = 408
+    kind = "timeout_error"
+    default_code = "deadline_exceeded"
+
+    def headers(self) -> dict[str, str]:
+        return {"x-should-retry": "false"}
 
 
 class TooLarge(CloisterError):

@@ -9,6 +9,7 @@ from cloister.errors import (
     Busy,
     CloisterError,
     ContextExceeded,
+    DeadlineExceeded,
     InternalError,
     NotFound,
     TooLarge,
@@ -20,6 +21,7 @@ _BY_STATUS: dict[int, type[CloisterError]] = {
     401: Unauthorized,
     403: Unauthorized,
     404: NotFound,
+    408: DeadlineExceeded,
     413: TooLarge,
     502: Unavailable,
     503: Unavailable,
@@ -51,6 +53,8 @@ def error_in(body: Any, status: int, retry_after: str = "") -> CloisterError:
 def _kind(status: int, kind: Any, code: str | None) -> type[CloisterError]:
     if code == ContextExceeded.default_code:
         return ContextExceeded
+    if code == DeadlineExceeded.default_code:
+        return DeadlineExceeded
     if code == Unavailable.default_code:
         return Unavailable
     if status in _BY_STATUS:

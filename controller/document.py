@@ -21,7 +21,7 @@ from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, Toke
 from controller.access import ADMIN_PATHS, FLEET_PATHS, OPEN_PATHS
 
 MEMBERS = "#/components/schemas/{model}"
-RELAYED_ERRORS = (400, 401, 403, 404, 413, 429, 500, 503)
+RELAYED_ERRORS = (400, 401, 403, 404, 408, 413, 429, 500, 503)
 
 TYPES: dict[str, tuple[type[BaseModel], type[BaseModel], type[BaseModel] | None]] = {
     "/v1/chat/completions": (ChatRequest, ChatAnswer, ChatChunk),

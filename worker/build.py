@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from prometheus_client.registry import Collector
 
 from cloister.usage import UsageLog
+from worker.api.answer import Patience
 from worker.api.app import Readiness, create_app
 from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
@@ -76,6 +77,7 @@ def build(settings: WorkerSettings) -> Worker:
         usage=usage,
         readiness=readiness,
         store=store,
+        patience=Patience(settings.ping_s, settings.request_timeout_s),
         collectors=placed.collectors,
     )
     engine.start()

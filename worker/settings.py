@@ -47,6 +47,12 @@ class WorkerSettings(Settings):
     sequences: int = Field(64, ge=1, description="Most sequences that run at once.")
     queued_requests: int = Field(256, ge=1, description="Most requests that wait.")
     queued_tokens: int = Field(262_144, ge=1, description="Most prompt tokens that wait.")
+    ping_s: float = Field(
+        15.0, gt=0, description="Seconds of silence after which a stream gets a comment line."
+    )
+    request_timeout_s: float = Field(
+        3600.0, gt=0, description="Most seconds that a request may take, waiting included."
+    )
     kept_responses: int = Field(
         1024, ge=0, description="Most responses kept for /v1/responses, in memory only; 0: none."
     )

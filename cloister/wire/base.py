@@ -100,7 +100,7 @@ class Sampled(Asked):
     structured_outputs: StructuredOutputs | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0, le=2)] | None = None
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=2)] | None = None
     stop_token_ids: (
         Annotated[list[TokenId], Field(fail_fast=True, max_length=STOP_STRINGS)] | None
     ) = None

@@ -16,6 +16,7 @@ from cloister.sse import DONE, PING
 from tests.api.conftest import chat
 from tests.fakes.engine import FakeEngine, tokens
 from tests.fakes.server import serving
+from worker.api.answer import Patience
 from worker.api.app import create_app
 from worker.api.served import Served
 from worker.engine.request import Event
@@ -166,7 +167,7 @@ def test_closed_socket_cancels(
 
 async def test_error_behind_a_ping_is_an_event(served: Served) -> None:
     engine = Waiting()
-    client = Client(create_app(served, engine, ping_s=0.001), chat(stream=True))
+    client = Client(create_app(served, engine, patience=Patience(ping_s=0.001)), chat(stream=True))
     await asyncio.wait_for(client.wrote.wait(), 5)
     assert client.sent[1]["body"] == PING
     engine.push(InternalError("the engine failed"))

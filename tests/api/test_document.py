@@ -16,7 +16,17 @@ async def test_references_all_resolve(http: httpx.AsyncClient) -> None:
 async def test_generating_routes_are_described(http: httpx.AsyncClient) -> None:
     document = (await http.get("/openapi.json")).json()
     route = document["paths"]["/v1/chat/completions"]["post"]
-    assert set(route["responses"]) == {"200", "400", "401", "404", "413", "429", "500", "503"}
+    assert set(route["responses"]) == {
+        "200",
+        "400",
+        "401",
+        "404",
+        "408",
+        "413",
+        "429",
+        "500",
+        "503",
+    }
     assert set(route["responses"]["200"]["content"]) == {"application/json", "text/event-stream"}
     assert route["requestBody"]["required"]
     fields = document["components"]["schemas"]["ChatRequest"]

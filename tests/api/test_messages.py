@@ -17,6 +17,7 @@ from tests.api.living import living
 from tests.fakes.engine import FakeEngine, tokens
 from tests.fakes.server import serving
 from tests.fakes.templates import THINKING
+from worker.api.answer import Patience
 from worker.api.app import create_app
 from worker.api.served import Served
 from worker.engine.request import Finish
@@ -102,7 +103,7 @@ def test_stream_that_breaks_in_a_call_ends_with_an_error(served: Served) -> None
     engine = FakeEngine(script=None)
     asks = asked(tools=TOOLS, stream=True)
     with (
-        serving(create_app(served, engine, ping_s=0.01)) as url,
+        serving(create_app(served, engine, patience=Patience(ping_s=0.01))) as url,
         httpx.stream("POST", f"{url}{ROUTE}", json=asks, timeout=20) as answer,
     ):
         lines = answer.iter_lines()
@@ -125,7 +126,7 @@ def test_stop_sequence_is_named(served: Served) -> None:
 
 async def test_stream_is_written_as_anthropic_writes_it(served: Served) -> None:
     engine = FakeEngine(script=None)
-    async with client(create_app(served, engine, ping_s=0.01)) as http:
+    async with client(create_app(served, engine, patience=Patience(ping_s=0.01))) as http:
         engine.script = tokens("Hé", "y")
         answer = await http.post(ROUTE, json=asked(stream=True))
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -146,7 +147,7 @@ async def test_stream_is_written_as_anthropic_writes_it(served: Served) -> None:
 def test_pings_come_behind_the_message_s_start(served: Served) -> None:
     engine = FakeEngine(script=None)
     with (
-        serving(create_app(served, engine, ping_s=0.01)) as url,
+        serving(create_app(served, engine, patience=Patience(ping_s=0.01))) as url,
         httpx.stream("POST", f"{url}{ROUTE}", json=asked(stream=True), timeout=20) as answer,
     ):
         names = (line for line in answer.iter_lines() if line.startswith("event: "))
@@ -163,7 +164,7 @@ def test_failure_in_a_stream_is_an_error_event(
     served: Served, error: CloisterError, kind: str
 ) -> None:
     engine = FakeEngine(script=None)
-    with sdk_at(create_app(served, engine, ping_s=0.01)) as sdk:
+    with sdk_at(create_app(served, engine, patience=Patience(ping_s=0.01))) as sdk:
         stream = sdk.messages.create(**asked(stream=True))
         assert next(stream).type == "message_start"
         engine.push(*tokens("a", "b")[:1], error)

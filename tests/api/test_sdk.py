@@ -13,6 +13,7 @@ from cloister.errors import Busy, InternalError
 from tests.api.conftest import CONTEXT
 from tests.fakes.engine import FakeEngine, tokens
 from tests.fakes.server import serving
+from worker.api.answer import Patience
 from worker.api.app import create_app
 from worker.api.served import Served
 
@@ -88,7 +89,7 @@ def test_engine_error_in_a_stream_raises(sdk: openai.OpenAI, engine: FakeEngine)
 
 def test_pings_do_not_disturb_the_sdk(served: Served) -> None:
     engine = FakeEngine(script=None)
-    with serving(create_app(served, engine, ping_s=0.01)) as url:
+    with serving(create_app(served, engine, patience=Patience(ping_s=0.01))) as url:
         raw = socket.create_connection(url.removeprefix("http://").split(":"))
         with (
             raw,

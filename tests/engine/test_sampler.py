@@ -138,3 +138,10 @@ def test_broken_logits_are_an_error() -> None:
 @given(seed=st.integers(-(2**63), 2**63 - 1), index=st.integers(0, 2**40))
 def test_random_numbers_lie_in_the_unit_interval(seed: int, index: int) -> None:
     assert 0 <= uniform(seed, index) < 1
+
+
+@pytest.mark.parametrize("temperature", [5e-324, 1e-308, 1e-30])
+def test_least_temperature_is_greedy(temperature: float) -> None:
+    logits = torch.tensor([[1.0, 90.0, -torch.inf, 89.0]])
+    picks = [Pick(Sampling(temperature=temperature), prompt=(0,), generated=())]
+    assert choose(logits, picks) == [1]

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from cloister import sse
-from cloister.errors import CloisterError
+from cloister.errors import CloisterError, DeadlineExceeded
 from cloister.wire.base import Usage
 from worker.api.bridge import Bridge, Inbox
 from worker.api.choice import Choice, Piece
@@ -61,21 +61,30 @@ class Job:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a stream may be silent before a ping, and how long a request may take in all."""
+
+    ping_s: float = 15.0
+    request_s: float = 3600.0
+
+
 class Answer(Response, ABC):
-    """Submits when called. The engine forgets its sequences as soon as its client leaves.
+    """Submits when called. The engine forgets its sequences as soon as its client leaves, or when
+    the request has taken too long.
 
     An error is an HTTP status while nothing has been sent; it ends all choices.
     """
 
     def __init__(
-        self, job: Job, engine: Engine, bridge: Bridge, watch: Stopwatch, ping_s: float
+        self, job: Job, engine: Engine, bridge: Bridge, watch: Stopwatch, patience: Patience
     ) -> None:
         super().__init__()
         self.job = job
         self._engine = engine
         self._bridge = bridge
         self._watch = watch
-        self._ping_s = ping_s
+        self._patience = patience
         self._running: set[int] = set()
         self._outcome = CANCELLED
 
@@ -83,10 +92,12 @@ class Answer(Response, ABC):
         inbox = self._bridge.open()
         self._submit(inbox)
         leaving = asyncio.create_task(_announce_leaving(receive, inbox))
+        alarm = inbox.put_in(self._watch.left_s(self._patience.request_s), self._too_late())
         try:
             await self.deliver(inbox, send)
         finally:
             leaving.cancel()
+            alarm.cancel()
             self._forget()
             self._watch.end(self.job.generated_tokens)
 
@@ -97,7 +108,7 @@ class Answer(Response, ABC):
     async def take(self, inbox: Inbox) -> list[Piece]:
         """The next pieces; empty if none came for the time of a ping. Raises what `inbox` does."""
         try:
-            heard = await inbox.take(self._ping_s)
+            heard = await inbox.take(self._patience.ping_s)
         except CloisterError:
             self._outcome = FAILED
             raise
@@ -110,6 +121,10 @@ class Answer(Response, ABC):
                 self._watch.finish(token.finish.value)
             pieces.append(choice.add(index, token))
         return pieces
+
+    def _too_late(self) -> DeadlineExceeded:
+        limit_s = self._patience.request_s
+        return DeadlineExceeded(f"the request took longer than the limit of {limit_s:g} s")
 
     def _submit(self, inbox: Inbox) -> None:
         """All or none."""

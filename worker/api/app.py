@@ -23,6 +23,7 @@ from cloister.wire.response_events import ResponseEvent
 from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
 from worker.api import document, response_routes
 from worker.api.access import Access
+from worker.api.answer import Patience
 from worker.api.bill import Billing
 from worker.api.generate import Generator
 from worker.api.messages import renamed
@@ -31,7 +32,6 @@ from worker.api.response_store import ResponseStore
 from worker.api.served import Served, check_name
 from worker.engine.request import Engine
 
-PING_S = 15.0
 EXECUTION_HEADER = "x-cloister-execution"
 """On each answer: `local`, or `split-` and what the GPU sees."""
 
@@ -57,7 +57,7 @@ def create_app(
     readiness: Readiness | None = None,
     store: ResponseStore | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
-    ping_s: float = PING_S,
+    patience: Patience | None = None,
     collectors: Sequence[Collector] = (),
 ) -> FastAPI:
     """A worker's app. With `token`, all but /health and /ready ask for it.
@@ -68,7 +68,7 @@ def create_app(
     readiness = readiness or Readiness()
     metrics = Metrics(engine, served.name, collectors)
     store = store or ResponseStore()
-    generator = Generator(served, engine, metrics, store, ping_s)
+    generator = Generator(served, engine, metrics, store, patience or Patience())
     app = FastAPI(
         title="Cloister worker",
         version=__version__,

@@ -67,6 +67,10 @@ class Inbox:
         self._events.append((index, event))
         self._wake()
 
+    def put_in(self, seconds: float, error: CloisterError) -> asyncio.TimerHandle:
+        """After a while, `take` raises `error` behind what came before it."""
+        return self._loop.call_later(seconds, self.put, 0, error)
+
     def leave(self) -> None:
         """The client is gone; `take` says so at once."""
         self._has_left = True

@@ -7,6 +7,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from cloister.fleet import TOKEN_HEADER
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
@@ -15,8 +16,12 @@ from cloister.wire.messages import CountRequest, MessageRequest
 from cloister.wire.response import ResponseRequest
 from cloister.wire.response_events import ResponseEvent
 from cloister.wire.tokens import DetokenizeRequest, TokenizeRequest
+from worker.api.access import OPEN_PATHS
 
 MEMBERS = "#/components/schemas/{model}"
+
+SECURITY = {"token": {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}}
+"""Of a worker that was started with a token; without one all routes are open."""
 
 ASKED = (
     *(ChatRequest, CompletionRequest, ResponseRequest, MessageRequest, CountRequest),
@@ -38,7 +43,7 @@ def answers(
 ) -> Responses:
     """The answers of a route that generates."""
     events = {"text/event-stream": {"schema": _reference(chunk)}}
-    refusals = errors(400, 401, 404, 413, 429, 500, 503, body=error)
+    refusals = errors(400, 401, 404, 408, 413, 429, 500, 503, body=error)
     return {200: {"model": whole, "content": events}, **refusals}
 
 
@@ -69,9 +74,11 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
         schemas.setdefault(name, schema)
     for name in ("HTTPValidationError", "ValidationError"):  # FastAPI's 422, which we never send
         schemas.pop(name, None)
-    for path in document["paths"].values():
-        for route in path.values():
+    document["components"]["securitySchemes"] = SECURITY
+    for path, routes in document["paths"].items():
+        for route in routes.values():
             route["responses"].pop("422", None)
+            route["security"] = [] if path in OPEN_PATHS else [{"token": []}]
     return document
 
 

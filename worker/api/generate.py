@@ -25,7 +25,7 @@ from cloister.wire.parse_messages import parse_count, parse_message
 from cloister.wire.parse_response import parse_response
 from cloister.wire.tokens import Detokenized, Tokenized
 from worker.api import messages
-from worker.api.answer import Answer, Job, StreamedAnswer, WholeAnswer
+from worker.api.answer import Answer, Job, Patience, StreamedAnswer, WholeAnswer
 from worker.api.bridge import Bridge
 from worker.api.choice import Choice
 from worker.api.conversation import converse
@@ -60,13 +60,13 @@ class Generator:
         engine: Engine,
         metrics: Metrics,
         store: ResponseStore,
-        ping_s: float,
+        patience: Patience,
     ) -> None:
         self._served = served
         self._engine = engine
         self._metrics = metrics
         self._store = store
-        self._ping_s = ping_s
+        self._patience = patience
         self._bridge = Bridge()
         self._large = ThreadPoolExecutor(1, "tokenise")
         self._large_count = 0
@@ -89,7 +89,7 @@ class Generator:
         await self._hold(job)
         watch = Stopwatch(self._metrics, began, job.prompt_tokens, request.state.bill)
         kind = StreamedAnswer if wire.stream else WholeAnswer
-        return kind(job, self._engine, self._bridge, watch, self._ping_s)
+        return kind(job, self._engine, self._bridge, watch, self._patience)
 
     async def tell(self, request: HttpRequest, work: Callable[[bytes], BaseModel]) -> Response:
         """Answer from the body alone, without the engine."""

@@ -76,6 +76,10 @@ class Stopwatch:
         self._last: dict[int, float] = {}
         self._prompt_tokens = prompt_tokens
 
+    def left_s(self, limit_s: float) -> float:
+        """What is left of so many seconds since the request came in."""
+        return limit_s - (time.perf_counter() - self._began)
+
     def token(self, index: int, token: Token) -> None:
         """Sequence `index` got a token."""
         now = time.perf_counter()

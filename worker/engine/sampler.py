@@ -101,7 +101,7 @@ def candidates(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
     Returns:
         ids int64 [n] and probabilities float64 [n], n >= 1, that sum to 1.
     """
-    scaled = logits.double() / sampling.temperature
+    scaled = (logits - logits.max()).double() / sampling.temperature  # 0 at the top, never inf
     count = min(sampling.top_k or len(scaled), len(scaled))
     values, ids = _largest(scaled, count, sampling)
     weights = (values - values[0]).exp()

@@ -1,0 +1,1 @@
+"""`cloister conform URL`: does a server speak OpenAI's API so that stock clients never stumble?"""
