@@ -111,6 +111,22 @@ class Stamp:
         return await self.app(scope, receive, stamped)
 
 
+class Headers:
+    """Puts fixed headers on each answer."""
+
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
+        self.app = app
+        self.headers = headers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def told(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                add_headers(message, self.headers)
+            await send(message)
+
+        await self.app(scope, receive, told if scope["type"] == "http" else send)
+
+
 class Guard:
     """Turns what nobody expected into a 500 without detail, and a log line without content.
 

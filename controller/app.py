@@ -267,4 +267,5 @@ def _model(model: FleetModel) -> Model:
         created=model.created,
         owned_by=OWNER,
         context_length=model.context_length,
+        execution=model.execution,
     )

@@ -214,4 +214,5 @@ def _careful(one: FleetModel, other: FleetModel) -> FleetModel:
         id=one.id,
         created=min(one.created, other.created),
         context_length=min(one.context_length, other.context_length),
+        execution=", ".join(sorted({*one.execution.split(", "), *other.execution.split(", ")})),
     )

@@ -16,6 +16,7 @@ WORKER_ROOMS = {
     "engine": ("engine",),
     "model": ("model", "engine", "execution.seam", "kernels"),
     "execution": ("execution", "model", "engine.step", "kernels"),
+    "gpu": ("gpu", "execution.split", "execution.local", "execution.seam", "model", "engine.step"),
     "kernels": ("kernels",),
     "novice": ("novice", "build", "engine.request", "settings"),
 }

@@ -31,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
         try:
             asyncio.run(_serve(worker, bound, settings))
         finally:
-            worker.engine.close()
+            worker.close()
     return 0
 
 
@@ -66,7 +66,10 @@ def _state(worker: "Worker") -> WorkerState:
     return WorkerState(
         models=(
             FleetModel(
-                id=served.name, created=served.created, context_length=served.context_length
+                id=served.name,
+                created=served.created,
+                context_length=served.context_length,
+                execution=served.execution,
             ),
         ),
         load=FleetLoad(

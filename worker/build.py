@@ -1,11 +1,14 @@
 """Puts a worker together: the one place that names the concrete classes of several rooms."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 from fastapi import FastAPI
+from prometheus_client.registry import Collector
 
 from cloister.errors import BadModel, BadSettings
 from cloister.usage import UsageLog
@@ -20,12 +23,21 @@ from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.model import context_limit
 from worker.execution.local import LocalExecution
+from worker.execution.seam import Execution
+from worker.execution.split.execution import SplitExecution
+from worker.execution.split.gpus import Gpus
+from worker.execution.split.masks import LocalPool, MaskSource, NoMasks
+from worker.execution.split.metrics import SplitCollector
+from worker.execution.split.site import Calls
+from worker.execution.split.stream import MaskStream
+from worker.execution.split.tcp import Tcp, parse_tcp
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 from worker.model.pooling import embeds
 from worker.model.source import find_model
 from worker.settings import WorkerSettings
 
+CONNECT_S = 2.0  # for a GPU server to take a connection; requests may wait meanwhile
 SMALL_BYTES = 100 * 2**20
 """Below this size threads wait for each other longer than they compute (docs/log.md)."""
 
@@ -40,6 +52,12 @@ class Worker:
     store: ResponseStore
     usage: UsageLog
     app: FastAPI
+    execution: Execution
+
+    def close(self) -> None:
+        """Stop the engine, then give back what the execution holds."""
+        self.engine.close()
+        self.execution.close()
 
 
 def build(settings: WorkerSettings) -> Worker:
@@ -51,9 +69,11 @@ def build(settings: WorkerSettings) -> Worker:
     """
     folder = find_model(settings.model)
     torch.set_num_threads(settings.threads or _threads(folder))
-    is_embedder = embeds(folder, settings.task)
-    model = _model(settings, folder, is_embedder)
-    served = _served(settings, folder, model, model.config.hidden if is_embedder else None)
+    is_embedder, placed = embeds(folder, settings.task), _placed(settings)
+    model = _model(settings, folder, placed.execution, is_embedder)
+    placed.start()
+    vector_size = model.config.hidden if is_embedder else None
+    served = _served(settings, folder, model, placed.name, vector_size)
     drafter = _drafter(settings, model, served)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
@@ -65,15 +85,55 @@ def build(settings: WorkerSettings) -> Worker:
         readiness=readiness,
         store=store,
         patience=Patience(settings.ping_s, settings.request_timeout_s),
+        collectors=placed.collectors,
     )
     engine.start()
-    return Worker(engine, served, readiness, store, usage, app)
+    return Worker(engine, served, readiness, store, usage, app, placed.execution)
 
 
-def _model(settings: WorkerSettings, folder: Path, is_embedder: bool) -> Decoder:
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where linears run. `start` is called when the decoder is built."""
+
+    execution: Execution
+    name: str
+    start: Callable[[], None]
+    collectors: tuple[Collector, ...]
+
+
+def _placed(settings: WorkerSettings) -> Placed:
+    if settings.execution == "local":
+        return Placed(LocalExecution(), "local", lambda: None, ())
+    token = settings.gpu_token.get_secret_value().encode() if settings.gpu_token else b""
+    masks = _masks(settings)
+    split = SplitExecution(
+        Calls(_gpus(settings), settings.chunk_rows, settings.on_gpu_loss),
+        masks,
+        numbers="clear" if settings.mode == "plain" else "ring",
+        token=token,
+        deadline_s=settings.gpu_deadline_s,
+    )
+    collector = SplitCollector(split.counts, masks)
+    return Placed(split, f"split-{settings.mode}", split.start, (collector,))
+
+
+def _gpus(settings: WorkerSettings) -> Gpus:
+    places = [(url, parse_tcp("gpu", url)) for url in settings.gpu]
+    return Gpus([(url, partial(Tcp.connect, *place, CONNECT_S)) for url, place in places])
+
+
+def _masks(settings: WorkerSettings) -> MaskSource:
+    if settings.mode != "blind":
+        return NoMasks()
+    return LocalPool(settings.masks_mb * 2**20, settings.on_empty, MaskStream())
+
+
+def _model(
+    settings: WorkerSettings, folder: Path, execution: Execution, is_embedder: bool
+) -> Decoder:
     return load_model(
         folder,
-        execution=LocalExecution(),
+        execution=execution,
         dtype=settings.dtype,
         page_size=settings.page_size,
         page_count=settings.cache_pages or None,
@@ -83,7 +143,7 @@ def _model(settings: WorkerSettings, folder: Path, is_embedder: bool) -> Decoder
 
 
 def _served(
-    settings: WorkerSettings, folder: Path, model: Decoder, vector_size: int | None
+    settings: WorkerSettings, folder: Path, model: Decoder, execution: str, vector_size: int | None
 ) -> Served:
     return Served.load(
         folder,
@@ -92,6 +152,7 @@ def _served(
         vocabulary_size=model.vocabulary_size,
         vector_size=vector_size,
         tool_format=settings.tool_format,
+        execution=execution,
     )
 
 

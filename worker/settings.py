@@ -70,9 +70,51 @@ class WorkerSettings(Settings):
     )
     kept_mb: int = Field(64, ge=1, description="Size of all kept responses, in MiB.")
     kept_s: float = Field(3600.0, gt=0, description="Seconds for which a response is kept.")
+    execution: Literal["local", "split"] = Field(
+        "local", description="Where linear layers run: here, or split off to --gpu servers."
+    )
+    gpu: tuple[str, ...] = Field(
+        (), description="GPU servers for split, such as tcp://127.0.0.1:50051; the first one works."
+    )
+    gpu_token: SecretStr | None = Field(None, description="Secret that the GPU servers ask for.")
+    mode: Literal["blind", "plain-int", "plain"] = Field(
+        "blind",
+        description="What GPU servers see in split: noise (blind), integers, checked but readable "
+        "(plain-int), or everything, unchecked (plain).",
+    )
+    i_trust_the_gpu: bool = Field(
+        False, description="Let GPU servers read prompts and answers: plain asks for it."
+    )
+    masks: Literal["local"] = Field("local", description="Who makes the masks of blind.")
+    masks_mb: int = Field(512, ge=1, description="Memory of masks made ahead, in MiB.")
+    on_empty: Literal["tee", "wait", "reject"] = Field(
+        "tee",
+        description="With no masks left: compute here, wait for new ones, or fail the request.",
+    )
+    on_gpu_loss: Literal["tee", "reject"] = Field(
+        "tee", description="With no GPU server left: compute here, or fail the request."
+    )
+    gpu_deadline_s: float = Field(
+        10, gt=0, description="Longest wait for one call to a GPU server."
+    )
+    chunk_rows: int = Field(128, ge=1, le=65536, description="Most rows in one call.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged; never prompts, answers or keys."
     )
+
+    @model_validator(mode="after")
+    def _split_has_a_gpu(self) -> Self:
+        if self.execution == "local":
+            if self.gpu:
+                raise ValueError("gpu is for split execution: give --execution split too")
+        elif not self.gpu:
+            raise ValueError("execution = 'split' needs gpu, such as tcp://127.0.0.1:50051")
+        elif self.mode == "plain" and not self.i_trust_the_gpu:
+            raise ValueError(
+                "mode = 'plain' shows prompts and answers to the GPU's host: "
+                "give --i-trust-the-gpu, or use blind"
+            )
+        return self
 
     @model_validator(mode="after")
     def _each_sequence_has_a_row(self) -> Self:

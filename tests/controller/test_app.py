@@ -114,6 +114,7 @@ async def test_models_are_those_of_all_workers(http: httpx.AsyncClient, join: Jo
         "created": 7,
         "owned_by": "cloister",
         "context_length": 100,
+        "execution": "local",
     }
     missing = await http.get("/v1/models/four")
     assert (missing.status_code, error_of(missing)["code"]) == (404, "model_not_found")

@@ -258,6 +258,19 @@ def test_failed_step_is_told_without_detail_and_the_others_go_on(
     one.engine.check()
 
 
+def test_failed_step_tells_what_the_model_says_of_it(bench: MakeBench) -> None:
+    class Refusing(PagedModel):
+        def forward(self, step: object) -> object:
+            raise Unavailable("no GPU server answers")
+
+    one = bench(Refusing())
+    answer = one.submit(request("a"))
+    one.engine.start()
+    with pytest.raises(Unavailable, match="no GPU server"):
+        answer.wait()
+    one.engine.check()
+
+
 def test_closing_tells_everyone(bench: MakeBench) -> None:
     one = bench(PagedModel(page_count=5_100, context_length=20_100))
     answer = one.submit(request("a", length=3, max_tokens=20_000))  # not done before the close

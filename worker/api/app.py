@@ -1,9 +1,11 @@
 """The worker's HTTP server: OpenAI's routes in front of one engine."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from fastapi import FastAPI
+from prometheus_client.registry import Collector
 from pydantic import SecretStr
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
@@ -31,6 +33,9 @@ from worker.api.response_store import ResponseStore
 from worker.api.served import Served, check_name
 from worker.engine.request import Engine
 
+EXECUTION_HEADER = "x-cloister-execution"
+"""On each answer: `local`, or `split-` and what the GPU sees."""
+
 
 @dataclass
 class Readiness:
@@ -54,13 +59,15 @@ def create_app(
     store: ResponseStore | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
     patience: Patience | None = None,
+    collectors: Sequence[Collector] = (),
 ) -> FastAPI:
     """A worker's app. With `token`, all but /health and /ready ask for it.
 
-    `usage` gets what the controller's requests cost.
+    `usage` gets what the controller's requests cost; `collectors` add to /metrics what the engine
+    does not know.
     """
     readiness = readiness or Readiness()
-    metrics = Metrics(engine, served.name)
+    metrics = Metrics(engine, served.name, collectors)
     store = store or ResponseStore()
     generator = Generator(served, engine, metrics, store, patience or Patience())
     app = FastAPI(
@@ -72,6 +79,7 @@ def create_app(
     )
     app.add_middleware(Billing, log=usage or UsageLog(), believes=token is not None)
     app.add_middleware(Access, token=token)
+    app.add_middleware(http.Headers, headers={EXECUTION_HEADER: served.execution})
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, generator, readiness)

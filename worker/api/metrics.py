@@ -26,12 +26,13 @@ LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320
 class Metrics:
     """All that the API counts; what the engine knows is asked of it when read.
 
-    `model` is the served name, which vLLM's boards select by.
+    `model` is the served name, which vLLM's boards select by; `more` is told beside it.
     """
 
-    def __init__(self, engine: Engine, model: str) -> None:
+    def __init__(self, engine: Engine, model: str, more: Sequence[Collector] = ()) -> None:
         self._registry = CollectorRegistry()
-        self._registry.register(_LoadCollector(engine))
+        for collector in (_LoadCollector(engine), *more):
+            self._registry.register(collector)
         self._aliases = CollectorRegistry()
         self._aliases.register(Aliases(self._registry, model))
         self._requests = self._counter(

@@ -24,7 +24,8 @@ class Served:
 
     `tool_format` is how it writes calls, none where it cannot; `grammars` compiles what its answers
     are held to. `defaults` apply to what a request leaves open. `vocabulary_size` is the number of
-    token ids that the model takes. `vector_size` is set where the model embeds and does not talk.
+    token ids that the model takes. `vector_size` is set where the model embeds and does not talk;
+    `execution` tells where linears run and who can see their rows.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Served:
     defaults: Sampling = field(default_factory=Sampling)
     aliases: tuple[str, ...] = ()
     vector_size: int | None = None
+    execution: str = "local"
     created: int = field(default_factory=lambda: int(time.time()))
 
     @classmethod
@@ -50,6 +52,7 @@ class Served:
         vector_size: int | None = None,
         aliases: tuple[str, ...] = (),
         tool_format: FormatSetting = "auto",
+        execution: str = "local",
     ) -> "Served":
         """Read what concerns text from a model folder. Raises `BadModel`."""
         written = template_source(folder) or ""
@@ -66,12 +69,13 @@ class Served:
             defaults=_defaults(folder),
             aliases=aliases,
             vector_size=vector_size,
+            execution=execution,
         )
 
     @property
     def fingerprint(self) -> str:
-        """Equal for equal model names and Cloister versions."""
-        text = f"{self.name} {self.context_length} {__version__}"
+        """Equal for equal model names, executions and Cloister versions."""
+        text = f"{self.name} {self.context_length} {self.execution} {__version__}"
         return "fp_" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def answers_to(self, name: str) -> bool:
@@ -80,7 +84,11 @@ class Served:
     def model(self, name: str) -> Model:
         """The wire's description under one of the names."""
         return Model(
-            id=name, created=self.created, owned_by=OWNER, context_length=self.context_length
+            id=name,
+            created=self.created,
+            owned_by=OWNER,
+            context_length=self.context_length,
+            execution=self.execution,
         )
 
 

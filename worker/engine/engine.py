@@ -302,7 +302,8 @@ class InferenceEngine:
     def _fail(self, plan: Plan, error: Exception) -> News:
         """A step failed: its requests hear of it, the others go on. No content is logged."""
         logger.error("a step of %d sequences failed: %s", len(plan.shares), type(error).__name__)
-        answer = InternalError("the engine failed on this request")
+        unknown = InternalError("the engine failed on this request")
+        answer = error if isinstance(error, CloisterError) else unknown
         with self._work:
             return [self._end(share.sequence, answer) for share in plan.shares]
 

@@ -1,0 +1,126 @@
+"""GPU servers in threads, workers that use them, and wires on which somebody interferes."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from cloister.ports import bind
+from tests.model.checkpoints import PAGE_SIZE, PAGES
+from worker.execution.split.execution import Numbers, SplitExecution
+from worker.execution.split.gpus import Connect, Gpus
+from worker.execution.split.masks import LocalPool, MaskSource, NoMasks, OnEmpty
+from worker.execution.split.site import Calls, OnLoss
+from worker.execution.split.stream import MaskStream
+from worker.execution.split.tcp import Payload, Tcp, Wire
+from worker.execution.split.wire import Header, Op
+from worker.gpu.server import Server
+from worker.gpu.shelf import Shelf, load_shelf
+from worker.model.decoder import Decoder
+from worker.model.load import load_model
+
+CPU = torch.device("cpu")
+MANY = 64 * 2**20  # bytes of masks: more than a test uses
+
+
+def shelf_of(folder: Path, *, int8: bool = True) -> Shelf:
+    return load_shelf(folder, "auto", CPU, int8=int8)
+
+
+@contextmanager
+def serving(shelf: Shelf, **options: object) -> Iterator[Server]:
+    """A running server; `port_of` tells where."""
+    with bind("127.0.0.1", 0) as bound:
+        server = Server(shelf, bound, **options)
+        thread = threading.Thread(target=server.run, daemon=True)
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.close()
+            thread.join(20)
+
+
+def port_of(server: Server) -> int:
+    return server._bound.getsockname()[1]
+
+
+def to(server: Server) -> Connect:
+    """Opens a wire to it."""
+    return lambda: Tcp.connect("127.0.0.1", port_of(server), 5)
+
+
+def nowhere() -> Wire:
+    raise ConnectionRefusedError("nobody is there")
+
+
+def still() -> float:
+    """A clock on which a lost server stays lost, however slow the test runs."""
+    return 0.0
+
+
+def pool(on_empty: OnEmpty = "wait", limit_bytes: int = MANY) -> LocalPool:
+    return LocalPool(limit_bytes, on_empty, MaskStream())
+
+
+@contextmanager
+def split(
+    folder: Path,
+    *connects: Connect,
+    masks: MaskSource | None = None,
+    numbers: Numbers = "ring",
+    on_loss: OnLoss = "reject",
+    chunk_rows: int = 128,
+    token: bytes = b"",
+    deadline_s: float = 20.0,
+) -> Iterator[tuple[Decoder, SplitExecution]]:
+    """A decoder whose linears the servers behind `connects` compute, and its execution."""
+    named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
+    calls = Calls(Gpus(named, still), chunk_rows, on_loss)
+    masks = masks or (NoMasks() if numbers == "clear" else pool())
+    execution = SplitExecution(calls, masks, numbers=numbers, token=token, deadline_s=deadline_s)
+    try:
+        decoder = load_model(folder, execution=execution, page_size=PAGE_SIZE, page_count=PAGES)
+        execution.start()
+        yield decoder, execution
+    finally:
+        execution.close()
+
+
+Change = Callable[[Header, bytearray], tuple[Header, bytearray]]
+
+
+@dataclass
+class Meddler:
+    """A wire on which replies are changed, and all that the GPU's host can see is noted."""
+
+    wire: Wire
+    change: Change = lambda header, payload: (header, payload)
+    seen: list[tuple[Header, bytes]] = field(default_factory=list)
+    products: int = 0
+    _held: bytearray | None = None
+
+    def send(self, header: Header, payload: Payload, timeout_s: float) -> None:
+        self.seen.append((header, bytes(payload)))
+        self.wire.send(header, payload, timeout_s)
+
+    def header(self, first_byte_s: float | None, rest_s: float) -> Header:
+        header = self.wire.header(first_byte_s, rest_s)
+        if header.op is not Op.PRODUCT:
+            return header
+        self.products += 1
+        header, self._held = self.change(header, self.wire.payload(header.size_bytes, rest_s))
+        return header
+
+    def payload(self, size_bytes: int, timeout_s: float) -> bytearray:
+        held, self._held = self._held, None
+        return self.wire.payload(size_bytes, timeout_s) if held is None else held[:size_bytes]
+
+    def shut(self) -> None:
+        self.wire.shut()
+
+    def close(self) -> None:
+        self.wire.close()
