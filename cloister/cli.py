@@ -24,6 +24,7 @@ COMMANDS = {
     "webui": Command("webui.__main__:main", "start the chat page alone"),
     "chat": Command("cloister.chat:main", "chat in the terminal with any OpenAI address"),
     "convert": Command("worker.model.convert:main", "turn pickled weights into safetensors"),
+    "plan": Command("worker.commands.plan:main", "tell the memory and the enclave a model needs"),
     "version": Command("cloister.cli:version", "print the version"),
 }
 

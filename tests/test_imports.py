@@ -17,6 +17,7 @@ WORKER_ROOMS = {
     "model": ("model", "engine", "execution.seam", "kernels"),
     "execution": ("execution", "model", "engine.step", "kernels"),
     "kernels": ("kernels",),
+    "commands": ("commands", "api", "build", "engine", "model", "settings"),
     "novice": ("novice", "build", "engine.request", "settings"),
 }
 """api -> engine <- model <- execution; of the executions the model knows the seam alone."""

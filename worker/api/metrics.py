@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from cloister.memory import mapped_bytes
 from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -99,6 +100,8 @@ class _LoadCollector(Collector):
         yield _gauge("tokens_per_second", "Recent throughput", load.tokens_per_s)
         yield _gauge("pages_used", "Pages of the cache in use", load.pages_used)
         yield _gauge("pages", "Pages of the cache", load.pages_total)
+        if (mapped := mapped_bytes()) is not None:
+            yield _gauge("mapped_bytes", "Memory that this worker maps, files included", mapped)
 
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
