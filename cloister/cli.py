@@ -24,7 +24,10 @@ COMMANDS = {
     "webui": Command("webui.__main__:main", "start the chat page alone"),
     "chat": Command("cloister.chat:main", "chat in the terminal with any OpenAI address"),
     "convert": Command("worker.model.convert:main", "turn pickled weights into safetensors"),
+    "doctor": Command("worker.commands.doctor:main", "tell what this machine offers, what to run"),
     "plan": Command("worker.commands.plan:main", "tell the memory and the enclave a model needs"),
+    "generate": Command("worker.commands.generate:main", "answer prompts without a server"),
+    "bench": Command("worker.commands.bench:main", "measure what first and later tokens cost"),
     "version": Command("cloister.cli:version", "print the version"),
 }
 
