@@ -1,0 +1,82 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from cloister.enclaves import PROFILES
+from homes import bom, gramine, image, occlum
+from homes.libraries import C_LIBRARY, c_library
+from tests.homes.jail import Home, Jail, can_jail, gramine_home, occlum_home
+
+ROOT = Path(__file__).parent.parent.parent
+SETTINGS = '[worker]\nmodel = "novice"\nport = 0\nthreads = 1\ncache_mb = 8\n'
+
+MakeJail = Callable[[Home], Jail]
+
+
+@pytest.fixture(scope="session")
+def worker_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image of this checkout, made once."""
+    if not can_jail():
+        pytest.skip("jails need root")
+    folder = tmp_path_factory.mktemp("worker") / "image"
+    image.build(folder, ROOT)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("settings") / "cloister.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+@pytest.fixture
+def occlum_worker(worker_image: Path, settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """What the shipped bom and the rendered Occlum.json describe."""
+    monkeypatch.setenv("IMAGE", str(worker_image))
+    monkeypatch.setenv("SETTINGS", str(settings_file))
+    listed = bom.read(ROOT / "occlum/worker.yaml")
+    assert bom.check(listed, ROOT) == []
+    layout = bom.lay_out(listed, ROOT)
+    made = occlum.render(PROFILES["1b"])
+    assert occlum.check(made) == []
+    return occlum_home(layout.files, layout.links, occlum.environment_of(made))
+
+
+@pytest.fixture
+def gramine_worker(worker_image: Path, settings_file: Path, tmp_path: Path) -> Home:
+    """What the shipped template describes, with a stand-in for Gramine's own folder."""
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    for name in C_LIBRARY:
+        if name in c_library():
+            (runtime / name).symlink_to(c_library()[name].resolve())
+    (runtime / "libsysdb.so").touch()
+    values = {
+        "arguments": '"worker"',
+        "image": str(worker_image),
+        "settings": str(settings_file),
+        "model": "",
+        "log_level": "error",
+        "enclave_mb": 16384,
+        "max_threads": 64,
+    }
+    template = (ROOT / "gramine/worker.manifest.template").read_text()
+    manifest = gramine.parse(gramine.render(template, values, gramine.Runtime(str(runtime))))
+    assert gramine.check(manifest) == []
+    trusted = gramine.trusted_of(manifest)
+    return gramine_home(gramine.mounts_of(manifest), trusted, gramine.environment_of(manifest))
+
+
+@pytest.fixture(params=["occlum", "gramine"])
+def home(request: pytest.FixtureRequest) -> Home:
+    """Each home in turn."""
+    made: Home = request.getfixturevalue(f"{request.param}_worker")
+    return made
+
+
+@pytest.fixture
+def jail(tmp_path: Path) -> Iterator[MakeJail]:
+    """Makes jails, whose files are gone afterwards."""
+    yield lambda home: Jail(home, tmp_path)
