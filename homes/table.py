@@ -6,9 +6,11 @@ once. Names that were never asked for are faults too.
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from cloister.settings_sources import nearest
+
+Kind = TypeVar("Kind")
 
 UNITS = {"B": 1, "KB": 2**10, "MB": 2**20, "GB": 2**30, "TB": 2**40}
 SHORT_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
@@ -100,14 +102,16 @@ class Table:
             if name not in self._asked:
                 self.fault(name, f"unknown{nearest(name, self._asked)}")
 
-    def _typed(self, name: str, kind: type, expected: str, default: Any, instead: Any) -> Any:
+    def _typed(
+        self, name: str, kind: type[Kind], expected: str, default: Kind | None, instead: Kind
+    ) -> Kind:
+        """A member of a type; `default` where it may be absent, `instead` where it is wrong."""
         value = self._get(name, default)
-        if value is None:
-            return instead
-        if not isinstance(value, kind):
+        if isinstance(value, kind):
+            return value
+        if value is not None:
             self.fault(name, f"must be {expected}, not {type(value).__name__}")
-            return instead
-        return value
+        return instead
 
     def _get(self, name: str, default: Any) -> Any:
         self._asked.add(name)

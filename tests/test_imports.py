@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("cloister", "controller", "worker", "webui")
+ROOMS = ("cloister", "controller", "worker", "webui", "homes")
 
 WORKER_ROOMS = {
     "api": ("api", "engine"),
@@ -29,6 +29,7 @@ WITHOUT_TORCH = (
     "cloister/",
     "controller/",
     "webui/",
+    "homes/",
     "worker/api/",
     *(f"worker/engine/{name}.py" for name in ("request", "scheduler", "pages", "step")),
 )

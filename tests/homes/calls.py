@@ -23,31 +23,31 @@ splice tee vmsplice sync_file_range syncfs signalfd signalfd4 perf_event_open re
 name_to_handle_at open_by_handle_at process_vm_readv process_vm_writev kcmp seccomp renameat2
 memfd_create bpf execveat userfaultfd membarrier copy_file_range preadv2 pwritev2 pkey_mprotect
 pkey_alloc pkey_free statx
-""".split()
+"""
 
 OCCLUM_LAST = 334  # rseq; beyond it Occlum answers EINVAL
 NEWEST = 462
 CLONE3 = 435
 
 GRAMINE_ABSENT = """
-mremap shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl getrusage
-statx rseq membarrier io_setup io_destroy io_submit io_getevents io_cancel inotify_init
+mremap shmget shmat shmctl shmdt semget semop semctl semtimedop msgget msgsnd msgrcv msgctl
+getrusage statx rseq membarrier io_setup io_destroy io_submit io_getevents io_cancel inotify_init
 inotify_init1 inotify_add_watch inotify_rm_watch fanotify_init fanotify_mark signalfd signalfd4
 memfd_create setxattr lsetxattr fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr
 flistxattr removexattr lremovexattr fremovexattr flock execveat userfaultfd bpf perf_event_open
 process_vm_readv process_vm_writev ptrace splice tee vmsplice renameat2 copy_file_range preadv2
 pwritev2 mlock2 pkey_mprotect pkey_alloc pkey_free seccomp timer_create timer_settime timer_delete
-""".split()
+"""
 
 
 def occlum() -> dict[str, int]:
     """Errors by name or number. On glibc 2.34 and newer clone3 must be absent, not invalid."""
-    absent = dict.fromkeys(OCCLUM_ABSENT, errno.ENOSYS)
+    absent = dict.fromkeys(OCCLUM_ABSENT.split(), errno.ENOSYS)
     invalid = {str(number): errno.EINVAL for number in range(OCCLUM_LAST + 1, NEWEST)}
     return {**absent, **invalid, str(OCCLUM_LAST): errno.ENOSYS, str(CLONE3): errno.ENOSYS}
 
 
 def gramine() -> dict[str, int]:
     """Errors by name or number; all that is newer than Gramine knows is absent."""
-    absent = dict.fromkeys(GRAMINE_ABSENT, errno.ENOSYS)
+    absent = dict.fromkeys(GRAMINE_ABSENT.split(), errno.ENOSYS)
     return {**absent, **{str(number): errno.ENOSYS for number in range(424, NEWEST)}}

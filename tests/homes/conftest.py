@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,6 +77,6 @@ def home(request: pytest.FixtureRequest) -> Home:
 
 
 @pytest.fixture
-def jail(tmp_path: Path) -> Iterator[MakeJail]:
-    """Makes jails, whose files are gone afterwards."""
-    yield lambda home: Jail(home, tmp_path)
+def jail(tmp_path: Path) -> MakeJail:
+    """Makes jails, in a folder of the test's own."""
+    return lambda home: Jail(home, tmp_path)

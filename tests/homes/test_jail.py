@@ -18,9 +18,8 @@ PYTHON = "/opt/python/bin/python3"
 CHAT = {"model": "novice", "messages": [{"role": "user", "content": "What is Cloister?"}]}
 
 
-def test_image_has_few_files(worker_image: Path, record_property: object) -> None:
+def test_image_has_few_files(worker_image: Path) -> None:
     size = image.measure(worker_image)
-    print(size)
     assert 1000 < size.files <= image.MOST_FILES
     assert size.size_bytes < 700 * 2**20
 
