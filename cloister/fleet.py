@@ -63,11 +63,15 @@ class FleetLoad(Message):
 
 
 class WorkerState(Message):
-    """All that a controller knows of a worker. Not `ready` means: send nothing new."""
+    """All that a controller knows of a worker. Not `ready` means: send nothing new.
+
+    `tag` stands in the ids of the responses that it keeps; without one it keeps none.
+    """
 
     models: Annotated[tuple[FleetModel, ...], Field(min_length=1, max_length=MODELS)]
     load: FleetLoad = FleetLoad()
     ready: bool = True
+    tag: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")] | None = None
 
 
 class Join(Message):

@@ -20,6 +20,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from cloister import anthropic
 from cloister.errors import BadRequest, CloisterError, InternalError, NotFound, TooLarge
 from cloister.logs import places
 
@@ -103,6 +104,8 @@ class Stamp:
             if message["type"] == "http.response.start":
                 duration = round((time.perf_counter() - began) * 1000)
                 _add(message, {"x-request-id": name, "openai-processing-ms": str(duration)})
+                if anthropic.owns(scope["path"]):
+                    _add(message, {"request-id": name})
             await send(message)
 
         return await self.app(scope, receive, stamped)
@@ -132,10 +135,11 @@ class Guard:
         except ClientDisconnect:
             return None
         except CloisterError as error:
-            answer = error_response(error)
+            answer = _error_answer(error, scope)
         except Exception as error:
             log.error("unexpected error in request %s\n%s", request_id(scope), places(error))
-            answer = error_response(InternalError("an internal error; the request id names it"))
+            unknown = InternalError("an internal error; the request id names it")
+            answer = _error_answer(unknown, scope)
         return None if started else await answer(scope, receive, send)
 
 
@@ -202,22 +206,31 @@ def _add(message: Message, headers: Mapping[str, str]) -> None:
     message["headers"] = [*present, *(pair for pair in extra if pair[0] not in names)]
 
 
-async def _answer_own(_: Request, error: Exception) -> JSONResponse:
+def _error_answer(error: CloisterError, scope: Scope) -> JSONResponse:
+    """OpenAI's error body, or Anthropic's on its routes."""
+    if not anthropic.owns(scope["path"]):
+        return error_response(error)
+    body = anthropic.error_body(error, request_id(scope))
+    return JSONResponse(body, status_code=error.status, headers=error.headers())
+
+
+async def _answer_own(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, CloisterError)
-    return error_response(error)
+    return _error_answer(error, request.scope)
 
 
-async def _answer_invalid(_: Request, error: Exception) -> JSONResponse:
+async def _answer_invalid(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     fault: dict[str, Any] = error.errors()[0]
     place = ".".join(str(part) for part in fault["loc"][1:])
-    return error_response(BadRequest(f"{place}: {fault['msg']}", param=place or None))
+    invalid = BadRequest(f"{place}: {fault['msg']}", param=place or None)
+    return _error_answer(invalid, request.scope)
 
 
 async def _answer_http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     known = _known(error.status_code, request.method)
-    answer = error_response(known)
+    answer = _error_answer(known, request.scope)
     answer.headers.update(error.headers or {})
     return answer
 

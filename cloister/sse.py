@@ -19,10 +19,11 @@ HEADERS = {
 FRAME_LIMIT = 16 * 1024 * 1024
 
 
-def frame(data: bytes) -> bytes:
+def frame(data: bytes, name: str = "") -> bytes:
     """One event. `data` is one line, as JSON is when no indentation is asked for."""
     assert len(data.splitlines()) < 2, "an event's data must be one line"
-    return b"data: " + data + b"\n\n"
+    kind = f"event: {name}\n".encode() if name else b""
+    return kind + b"data: " + data + b"\n\n"
 
 
 @dataclass(frozen=True, slots=True)

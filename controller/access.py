@@ -30,7 +30,13 @@ class Access:
         if path in OPEN_PATHS:
             return OPEN_TENANT
         if not path.startswith(FLEET_PATHS):
-            return self.keys.tenant(header(scope, "authorization"))
+            return self.keys.tenant(_authorization(scope))
         if not same_token(header(scope, TOKEN_HEADER), self.join_token):
             raise Unauthorized(f"{TOKEN_HEADER} is missing or wrong")
         return OPEN_TENANT
+
+
+def _authorization(scope: Scope) -> str | None:
+    """As OpenAI's clients send it; Anthropic's send the key alone, as `x-api-key`."""
+    given, key = header(scope, "authorization"), header(scope, "x-api-key")
+    return f"Bearer {key}" if given is None and key is not None else given

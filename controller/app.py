@@ -1,16 +1,16 @@
 """The controller's HTTP server: OpenAI's routes in front of the fleet, and the fleet's own."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from pydantic import SecretStr, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cloister import http
+from cloister import anthropic, http
 from cloister.errors import BadRequest
 from cloister.fleet import (
     BEAT_PATH,
@@ -23,6 +23,7 @@ from cloister.fleet import (
     Leave,
     Message,
 )
+from cloister.response_id import PREVIOUS, not_found, previous_not_found, tag_of
 from cloister.wire.models import Model, ModelList
 from cloister.wire.parse import parse_object
 from controller.access import Access
@@ -33,8 +34,15 @@ from controller.relay import Ask, Relay, RelayedAnswer
 from controller.settings import ControllerSettings
 from controller.upstream import Headers, Upstream
 
-GENERATING = ("/v1/chat/completions", "/v1/completions")
+RESPONSES = "/v1/responses"
+RELAYED = (
+    *("/v1/chat/completions", "/v1/completions", RESPONSES),
+    *(anthropic.ROUTE, f"{anthropic.ROUTE}/count_tokens"),
+    *("/tokenize", "/detokenize"),
+)
+MODEL_OPTIONAL = ("/tokenize", "/detokenize")
 MODEL_HEADER = "x-cloister-model"
+PREVIOUS_HEADER = "x-cloister-previous-response"
 PASSED_ON = (b"content-type", b"accept", MODEL_HEADER.encode())
 OWNER = "cloister"
 
@@ -71,28 +79,60 @@ def create_app(
     app.add_middleware(Access, keys=keys, join_token=join_token)
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
-    _add_generation(app, relay)
+    _add_relayed(app, relay, registry)
+    _add_responses(app, relay)
     _add_models(app, registry)
     _add_fleet(app, registry)
     _add_operation(app, registry, metrics)
     return app
 
 
-def _add_generation(app: FastAPI, relay: Relay) -> None:
-    async def generate(request: Request) -> Response:
-        """Relay to a worker. Nothing of the body is read but the model's name."""
+def _add_relayed(app: FastAPI, relay: Relay, registry: Registry) -> None:
+    async def pass_on(request: Request) -> Response:
+        """Relay to a worker. Nothing of the body is read but model and previous response."""
         body = await http.read_body(request.receive)
+        members = {} if request.headers.get(MODEL_HEADER) else parse_object(body)
         ask = Ask(
             path=request.scope["path"],
-            model=_model_name(request, body),
+            model=_model_name(request, members, registry),
             tenant=request.state.tenant,
             headers=_passed_on(request),
             body=body,
+            tag=_previous_tag(request, members),
         )
         return RelayedAnswer(relay, ask)
 
-    for path in GENERATING:
-        app.add_route(path, generate, methods=["POST"])
+    for path in RELAYED:
+        app.add_route(path, pass_on, methods=["POST"])
+
+
+def _add_responses(app: FastAPI, relay: Relay) -> None:
+    async def kept(request: Request) -> Response:
+        """Relay what concerns a kept response to the worker that its id names."""
+        body = await http.read_body(request.receive)
+        tag = tag_of(request.path_params["response_id"])
+        if tag is None:
+            raise not_found()
+        query = request.scope["query_string"].decode("ascii", "replace")
+        ask = Ask(
+            path=request.scope["path"] + (f"?{query}" if query else ""),
+            model=None,
+            tenant=request.state.tenant,
+            headers=_passed_on(request),
+            body=body,
+            method=request.method,
+            tag=tag,
+        )
+        return RelayedAnswer(relay, ask)
+
+    one = f"{RESPONSES}/{{response_id}}"
+    for path, method in (
+        (one, "GET"),
+        (one, "DELETE"),
+        (f"{one}/input_items", "GET"),
+        (f"{one}/cancel", "POST"),
+    ):
+        app.add_api_route(path, kept, methods=[method], response_model=None)
 
 
 def _add_models(app: FastAPI, registry: Registry) -> None:
@@ -146,14 +186,37 @@ def _add_operation(app: FastAPI, registry: Registry, metrics: Metrics) -> None:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
 
-def _model_name(request: Request, body: bytes) -> str:
-    """From the header if there is one: then the body may be sealed."""
-    name = request.headers.get(MODEL_HEADER) or parse_object(body).get("model")
+def _model_name(request: Request, members: Mapping[str, Any], registry: Registry) -> str:
+    """From the header if there is one: then the body may be sealed.
+
+    Some routes need no name where the fleet has but one.
+    """
+    name = request.headers.get(MODEL_HEADER) or members.get("model")
+    if name is None and request.scope["path"] in MODEL_OPTIONAL:
+        name = _only_model(registry)
     if name is None:
         raise BadRequest("model is missing; it names one of GET /v1/models", param="model")
     if not isinstance(name, str) or not name:
         raise BadRequest("model must be a string that is not empty", param="model")
     return name
+
+
+def _previous_tag(request: Request, members: Mapping[str, Any]) -> str | None:
+    """The worker that keeps the previous response, if one is named; a sealed body's in a header."""
+    if request.scope["path"] != RESPONSES:
+        return None
+    previous = request.headers.get(PREVIOUS_HEADER) or members.get(PREVIOUS)
+    if not isinstance(previous, str):
+        return None  # the worker refuses what is neither a text nor null
+    tag = tag_of(previous)
+    if tag is None:
+        raise previous_not_found()
+    return tag
+
+
+def _only_model(registry: Registry) -> str | None:
+    models = registry.models()
+    return models[0].id if len(models) == 1 else None
 
 
 def _passed_on(request: Request) -> Headers:

@@ -3,7 +3,7 @@
 import json
 from typing import Protocol
 
-from cloister import sse
+from cloister import anthropic, sse
 from cloister.errors import CloisterError, TooLarge
 
 BORDERS = (b"\n\n", b"\r\n\r\n", b"\r\r")
@@ -57,6 +57,15 @@ class Events:
         if self._last.rstrip().endswith(b"data: [DONE]"):
             return b""
         return sse.frame(json.dumps(error.body()).encode()) + sse.DONE
+
+
+class MessageEvents(Events):
+    """Anthropic's: the last event is `message_stop`, or an error."""
+
+    def ending(self, error: CloisterError) -> bytes:
+        named = [event for event in self._last.split(b"\n\n") if event.startswith(b"event: ")]
+        is_over = named and named[-1].startswith((b"event: message_stop", b"event: error"))
+        return b"" if is_over else anthropic.event(anthropic.error_body(error))
 
 
 class Plain:

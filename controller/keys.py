@@ -65,7 +65,10 @@ class Keys:
         digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).digest()
         found = [tenant for known, tenant in self._tenants if hmac.compare_digest(known, digest)]
         if scheme.lower() != "bearer" or not found:
-            raise Unauthorized("the API key is missing or wrong; send `Authorization: Bearer KEY`")
+            raise Unauthorized(
+                "the API key is missing or wrong; send `Authorization: Bearer KEY` or"
+                " `x-api-key: KEY`"
+            )
         return found[0]
 
 

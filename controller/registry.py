@@ -64,6 +64,11 @@ class Member:
         tokens = load.queued_tokens + load.running_tokens + self.sent_tokens
         return tokens / (load.tokens_per_s or usual_tokens_per_s)
 
+    def send(self, tokens: int) -> None:
+        """It gets a request of so many tokens."""
+        self.sent_tokens += tokens
+        self.sent_requests += 1
+
     def hear(self, state: WorkerState, now: float) -> None:
         """A beat: its numbers are true again."""
         self.state = state
@@ -160,9 +165,12 @@ class Registry:
         best = min(members, key=lambda member: (member.wait_s(usual), member.requests, member.turn))
         self._turn += 1
         best.turn = self._turn
-        best.sent_tokens += tokens
-        best.sent_requests += 1
+        best.send(tokens)
         return best
+
+    def holder(self, tag: str) -> Member | None:
+        """The worker that keeps the responses of this tag, even one that takes nothing new."""
+        return next((member for member in self.members() if member.state.tag == tag), None)
 
     def wait_s(self, model: str) -> float | None:
         """Least expected wait of a new request; None if nobody can take it or has measured."""

@@ -15,9 +15,11 @@ from pydantic import SecretStr
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from cloister import anthropic
 from cloister.errors import Busy, CloisterError, TooLarge, Unavailable
 from cloister.fleet import TENANT_HEADER, TOKEN_HEADER
-from controller.frames import Events, Frames, Plain
+from cloister.response_id import not_found, previous_not_found
+from controller.frames import Events, Frames, MessageEvents, Plain
 from controller.metrics import Metrics
 from controller.registry import Member, Registry
 from controller.upstream import Answer, Broken, Headers, Upstream
@@ -45,13 +47,18 @@ class Silent(Unavailable):
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request on its way to a worker. `headers` are those of the client that may pass."""
+    """A request on its way to a worker: one of those of `model`, or the one that has the `tag`.
+
+    `headers` are those of the client that may pass.
+    """
 
     path: str
-    model: str
+    model: str | None
     tenant: str
     headers: Headers = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
+    tag: str | None = None
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -67,6 +74,7 @@ class Begun:
     member: Member
     answer: Answer
     first: bytes
+    path: str
 
 
 class Relay:
@@ -96,6 +104,9 @@ class Relay:
             Unavailable: nobody does just now, or all that do failed.
             Busy: all are full; the smallest of their `Retry-After`.
         """
+        if ask.tag is not None:
+            return await self._begin_at_holder(ask, ask.tag)
+        assert ask.model is not None, "a request names a model or a worker"
         self._registry.check(ask.model)
         tried: set[str] = set()
         waits_s: list[float] = []
@@ -114,6 +125,19 @@ class Relay:
             raise Busy(message, retry_after_s=min(waits_s))
         raise self._registry.no_worker()
 
+    async def _begin_at_holder(self, ask: Ask, tag: str) -> Begun:
+        """Only this worker has what the request speaks of."""
+        member = self._registry.holder(tag)
+        if member is None:
+            raise not_found() if ask.model is None else previous_not_found()
+        if ask.model is not None:
+            member.send(ask.tokens)
+        try:
+            return await self._try(member, ask)
+        except Broken:
+            self._registry.suspend(member)
+            raise self._registry.no_worker() from None
+
     async def finish(self, begun: Begun, send: Send) -> None:
         """Pass the answer on to its end, and close it, whatever happens."""
         try:
@@ -131,7 +155,7 @@ class Relay:
 
     async def _open(self, member: Member, ask: Ask) -> Begun:
         headers = (*ask.headers, self._token, (TENANT_HEADER.encode(), ask.tenant.encode()))
-        answer = await self._upstream.post(member.url + ask.path, headers, ask.body)
+        answer = await self._upstream.ask(ask.method, member.url + ask.path, headers, ask.body)
         try:
             _check_status(answer)
             first = await answer.read()
@@ -139,11 +163,11 @@ class Relay:
             answer.close()
             raise
         self._metrics.first_byte.observe(time.perf_counter() - ask.began)
-        return Begun(member, answer, first)
+        return Begun(member, answer, first, ask.path)
 
     async def _pass(self, begun: Begun, send: Send) -> None:
         answer, piece = begun.answer, begun.first
-        frames = _frames(answer)
+        frames = _frames(answer, begun.path)
         await send(_start(answer))
         size_bytes = 0
         try:
@@ -214,9 +238,11 @@ def _retry_after_s(headers: Headers) -> float:
     return float(value) if value.isdigit() else DEFAULT_RETRY_S
 
 
-def _frames(answer: Answer) -> Frames:
+def _frames(answer: Answer, path: str) -> Frames:
     kind = dict(answer.headers).get(b"content-type", b"")
-    return Events() if kind.startswith(b"text/event-stream") else Plain()
+    if not kind.startswith(b"text/event-stream"):
+        return Plain()
+    return MessageEvents() if anthropic.owns(path) else Events()
 
 
 def _start(answer: Answer) -> dict[str, Any]:

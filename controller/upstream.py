@@ -1,4 +1,4 @@
-"""One POST to a worker and its answer piece by piece, over connections that are kept open.
+"""One request to a worker and its answer piece by piece, over connections that are kept open.
 
 HTTP/1.1 on httptools, the parser that also reads requests here. httpx costs several times as much
 a piece (`benchmarks/relay.py`), and a relay does little else than pass pieces.
@@ -50,13 +50,13 @@ class Upstream:
         self._idle: defaultdict[Place, list[Connection]] = defaultdict(list)
         self._open: set[Connection] = set()
 
-    async def post(self, url: str, headers: Headers, body: bytes) -> "Answer":
+    async def ask(self, method: str, url: str, headers: Headers, body: bytes) -> "Answer":
         """Send, and wait for the answer's head for as long as it takes. Raises `Broken`.
 
         A kept connection may have been closed by the worker at the same moment; then a new one is
         taken, as nothing was answered on the old.
         """
-        place, request = Place.of(url), _request(url, headers, body)
+        place, request = Place.of(url), _request(method, url, headers, body)
         kept = self._kept(place)
         if kept is not None:
             try:
@@ -241,10 +241,11 @@ class Connection(asyncio.Protocol):
             self._has_ended = True
 
 
-def _request(url: str, headers: Headers, body: bytes) -> bytes:
+def _request(method: str, url: str, headers: Headers, body: bytes) -> bytes:
     parts = urlsplit(url)
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
     lines = [
-        f"POST {parts.path} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode(),
+        f"{method} {target} HTTP/1.1\r\nhost: {parts.netloc}\r\n".encode(),
         *(b"%b: %b\r\n" % pair for pair in headers),
         b"content-length: %d\r\n\r\n" % len(body),
         body,

@@ -81,6 +81,7 @@ def _state(worker: "Worker") -> WorkerState:
             tokens_per_s=load.tokens_per_s,
         ),
         ready=worker.readiness.state == "ready",
+        tag=worker.store.tag,
     )
 
 

@@ -8,6 +8,7 @@ import torch
 from fastapi import FastAPI
 
 from worker.api.app import Readiness, create_app
+from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
@@ -29,6 +30,7 @@ class Worker:
     engine: InferenceEngine
     served: Served
     readiness: Readiness
+    store: ResponseStore
     app: FastAPI
 
 
@@ -45,9 +47,10 @@ def build(settings: WorkerSettings) -> Worker:
     served = _served(settings, folder, model)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings))
     readiness = Readiness()
-    app = create_app(served, engine, token=settings.join_token, readiness=readiness)
+    store = ResponseStore(_bounds(settings))
+    app = create_app(served, engine, token=settings.join_token, readiness=readiness, store=store)
     engine.start()
-    return Worker(engine, served, readiness, app)
+    return Worker(engine, served, readiness, store, app)
 
 
 def _model(settings: WorkerSettings, folder: Path) -> Decoder:
@@ -77,6 +80,14 @@ def _limits(settings: WorkerSettings) -> Limits:
         sequences=settings.sequences,
         queued_requests=settings.queued_requests,
         queued_tokens=settings.queued_tokens,
+    )
+
+
+def _bounds(settings: WorkerSettings) -> Bounds:
+    return Bounds(
+        responses=settings.kept_responses,
+        size_bytes=settings.kept_mb * 2**20,
+        seconds=settings.kept_s,
     )
 
 

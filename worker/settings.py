@@ -47,6 +47,11 @@ class WorkerSettings(Settings):
     sequences: int = Field(64, ge=1, description="Most sequences that run at once.")
     queued_requests: int = Field(256, ge=1, description="Most requests that wait.")
     queued_tokens: int = Field(262_144, ge=1, description="Most prompt tokens that wait.")
+    kept_responses: int = Field(
+        1024, ge=0, description="Most responses kept for /v1/responses, in memory only; 0: none."
+    )
+    kept_mb: int = Field(64, ge=1, description="Size of all kept responses, in MiB.")
+    kept_s: float = Field(3600.0, gt=0, description="Seconds for which a response is kept.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What is logged; never prompts, answers or keys."
     )

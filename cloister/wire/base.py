@@ -58,6 +58,11 @@ Count = Annotated[int, Field(ge=1, le=CHOICES)]
 Bias = Annotated[float, Field(ge=-100, le=100)]
 
 
+MetadataName = Annotated[str, Field(max_length=64)]
+MetadataValue = Annotated[str, Field(max_length=512)]
+Metadata = Annotated[dict[MetadataName, MetadataValue], Field(max_length=16)]
+
+
 class StreamOptions(Asked):
     include_usage: bool | None = None
     include_obfuscation: bool | None = None
@@ -77,20 +82,17 @@ class StructuredOutputs(Asked):
     grammar: str | None = None
 
 
-class Generation(Asked):
-    """The members that chat and completions share. `None` is the same as leaving one out."""
+class Sampled(Asked):
+    """The members that all routes share that generate. `None` is the same as leaving one out."""
 
     model: str
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
     stop: StopString | StopStrings | None = None
     seed: Annotated[int, Field(ge=-(2**63), le=2**63 - 1)] | None = None
     presence_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
     frequency_penalty: Annotated[float, Field(ge=-2, le=2)] | None = None
-    n: Count | None = None
     logit_bias: Annotated[dict[str, Bias], Field(max_length=BIASES)] | None = None
     user: str | None = None
 
@@ -106,3 +108,11 @@ class Generation(Asked):
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
     cache_salt: Annotated[str, Field(min_length=1, max_length=SALT_LENGTH)] | None = None
+
+
+class Generation(Sampled):
+    """The members that chat and completions share."""
+
+    stream_options: StreamOptions | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    n: Count | None = None

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from cloister.wire.base import Answered, Asked, Generation, Usage
+from cloister.wire.base import Answered, Asked, Generation, Metadata, Usage
 from cloister.wire.logprobs import ChatLogprobs
 
 FinishReason = Literal["stop", "length"]
@@ -140,7 +140,7 @@ class ChatRequest(Generation):
     parallel_tool_calls: bool | None = None
     reasoning_effort: ReasoningEffort | None = None
     chat_template_kwargs: dict[str, Any] | None = None
-    metadata: dict[str, str] | None = None
+    metadata: Metadata | None = None
 
 
 class MadeFunction(Answered):

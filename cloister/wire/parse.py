@@ -25,6 +25,7 @@ from cloister.wire.base import (
     StructuredOutputs,
 )
 from cloister.wire.chat import (
+    AnyMessage,
     AssistantMessage,
     ChatRequest,
     Function,
@@ -37,10 +38,11 @@ from cloister.wire.chat import (
     ToolMessage,
 )
 from cloister.wire.completion import SEQUENCES, CompletionRequest
+from cloister.wire.response import ReasoningConfig, ResponseRequest, SchemaFormat, TextConfig
 
-Wire = TypeVar("Wire", ChatRequest, CompletionRequest)
+Wire = TypeVar("Wire", bound=Asked)
 
-FORMS = ("str", "constrained-str", "bool", "NamedTool")
+FORMS = ("str", "constrained-str", "bool", "NamedTool", "NamedFunction")
 FORM_STARTS = ("list[", "constr", "dict[", "literal[")
 ANSWER_FORMS = ("text", "json_object", "json_schema")
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -50,34 +52,43 @@ INNER: dict[str, tuple[type[Asked], ...]] = {
     "response_format": (JsonSchemaFormat, JsonSchema),
     "tools": (Tool, Function),
     "tool_choice": (NamedTool, FunctionName),
+    "text": (TextConfig, SchemaFormat),
+    "reasoning": (ReasoningConfig,),
 }
 """The types inside a member, whose fields an unknown one may have meant."""
 
+REST: dict[type[Asked], unsupported.Neutral] = {
+    ChatRequest: unsupported.CHAT,
+    CompletionRequest: unsupported.COMPLETION,
+    ResponseRequest: unsupported.RESPONSE,
+}
+"""Members that we know, besides those of the type."""
+
 WRONG_FORM = ("string_type", "list_type")  # pydantic's names of faults
 MEMBERS = 1024  # in one JSON object at most, since each wrong one would make an error
-BIAS_FORM = f"an object of at most {BIASES} token ids, each with a number from -100 to 100"
+FORMS_OF_MAPS = {
+    "logit_bias": f"an object of at most {BIASES} token ids, each with a number from -100 to 100",
+    "metadata": "an object of at most 16 names of up to 64 characters, each with up to 512",
+}
+"""What faults inside these members say: their names are the client's own."""
 SHOWN = 64  # characters of a made-up name that an error repeats at most
 
 
 def parse_chat(body: bytes) -> ChatRequest:
     """The body of `POST /v1/chat/completions`. Raises `BadRequest`."""
     members = unsupported.without(parse_object(body), unsupported.CHAT)
-    members = _without_inner(members)
-    messages = members.get("messages")
-    if isinstance(messages, list):
-        members["messages"] = [_message(item, place) for place, item in enumerate(messages)]
-    request = _validated(ChatRequest, members)
-    for place, message in enumerate(request.messages):
-        if message.content is None and not getattr(message, "tool_calls", None):
-            param = f"messages[{place}].content"
-            raise BadRequest(f"{param}: is required without tool_calls", param=param)
+    request = validated(ChatRequest, with_messages(_without_inner(members)))
+    _check_together(request)
+    check_contents(request.messages)
     return request
 
 
 def parse_completion(body: bytes) -> CompletionRequest:
     """The body of `POST /v1/completions`. Raises `BadRequest`."""
     members = unsupported.without(parse_object(body), unsupported.COMPLETION)
-    return _validated(CompletionRequest, _without_inner(members))
+    request = validated(CompletionRequest, _without_inner(members))
+    _check_together(request)
+    return request
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -132,17 +143,34 @@ def _without_inner(members: dict[str, Any]) -> dict[str, Any]:
     return {**members, "stream_options": rest}
 
 
+def with_messages(members: dict[str, Any]) -> dict[str, Any]:
+    """`members`, those of each message less the neutral ones. Raises `BadRequest`."""
+    messages = members.get("messages")
+    if not isinstance(messages, list):
+        return members
+    known = [_message(item, place) for place, item in enumerate(messages)]
+    return {**members, "messages": known}
+
+
+def check_contents(messages: Iterable[AnyMessage]) -> None:
+    """Raises `BadRequest` where a message says nothing."""
+    for place, message in enumerate(messages):
+        if message.content is None and not getattr(message, "tool_calls", None):
+            param = f"messages[{place}].content"
+            raise BadRequest(f"{param}: is required without tool_calls", param=param)
+
+
 def _message(message: Any, place: int) -> Any:
     if not isinstance(message, dict):
         return message
     path = f"messages[{place}]."
     role = message.get("role")
     if role == "function":
-        raise _not_yet(f"{path}role", f"{path}role 'function' is not supported; use 'tool'")
+        raise not_yet(f"{path}role", f"{path}role 'function' is not supported; use 'tool'")
     if isinstance(role, str) and role not in ROLES:
         known = ", ".join(ROLES)
         raise BadRequest(
-            f"{path}role: unknown role {_short(role)}; known roles: {known}", param=f"{path}role"
+            f"{path}role: unknown role {short(role)}; known roles: {known}", param=f"{path}role"
         )
     for part in message["content"] if isinstance(message.get("content"), list) else ():
         _check_part(part, f"{path}content")
@@ -152,20 +180,20 @@ def _message(message: Any, place: int) -> Any:
 def _check_part(part: Any, path: str) -> None:
     kind = part.get("type") if isinstance(part, dict) else None
     if isinstance(kind, str) and kind != "text":
-        raise _not_yet(path, f"{path}: parts of type {_short(kind)} are not supported; send text")
+        raise not_yet(path, f"{path}: parts of type {short(kind)} are not supported; send text")
 
 
-def _not_yet(param: str, message: str) -> BadRequest:
+def not_yet(param: str, message: str) -> BadRequest:
+    """A refusal of what OpenAI knows and we do not do."""
     return BadRequest(message, param=param, code="unsupported_parameter")
 
 
-def _validated(wire: type[Wire], members: Mapping[str, Any]) -> Wire:
+def validated(wire: type[Wire], members: Mapping[str, Any], path: str = "") -> Wire:
+    """The members as one `wire`, which stands at `path` in the body. Raises `BadRequest`."""
     try:
-        request = wire.model_validate(members)
+        return wire.model_validate(members)
     except ValidationError as error:
-        raise _explain(wire, error.errors(include_url=False)) from None
-    _check_together(request)
-    return request
+        raise _explain(wire, error.errors(include_url=False), path) from None
 
 
 def _check_together(request: Generation) -> None:
@@ -193,13 +221,14 @@ def _check_completion(request: CompletionRequest) -> None:
         )
 
 
-def _explain(wire: type[Generation], faults: list[ErrorDetails]) -> BadRequest:
+def _explain(wire: type[Asked], faults: list[ErrorDetails], path: str) -> BadRequest:
     """The first fault; where a value may have several forms, the one that came nearest."""
     first = faults[0]["loc"][:1]
     fault = max((fault for fault in faults if fault["loc"][:1] == first), key=_nearness)
-    param = _path(fault["loc"])
-    if param.startswith("logit_bias"):
-        return BadRequest(f"logit_bias: must be {BIAS_FORM}", param="logit_bias")
+    param = path + _path(fault["loc"])
+    for name, form in FORMS_OF_MAPS.items():
+        if param.startswith(name):
+            return BadRequest(f"{name}: must be {form}", param=name)
     if fault["type"] == "extra_forbidden":
         return _unknown(param, _known(wire, fault["loc"]))
     return BadRequest(f"{param}: {_what(fault, param)}", param=param)
@@ -217,10 +246,9 @@ def _unknown(param: str, known: Iterable[str]) -> BadRequest:
     return BadRequest(f"unknown field {shown}{hint}", param=shown, code="unknown_parameter")
 
 
-def _known(wire: type[Generation], loc: tuple[int | str, ...]) -> list[str]:
+def _known(wire: type[Asked], loc: tuple[int | str, ...]) -> list[str]:
     if len(loc) == 1:
-        rest = unsupported.CHAT if wire is ChatRequest else unsupported.COMPLETION
-        return [*wire.model_fields, *rest]
+        return [*wire.model_fields, *REST.get(wire, ())]
     if loc[0] == "messages":
         part = "content" in loc[:-1]
         message = [*AssistantMessage.model_fields, *ToolMessage.model_fields]
@@ -246,7 +274,7 @@ def _path(loc: tuple[int | str, ...]) -> str:
 def _is_form(before: int | str, part: str) -> bool:
     """Is this pydantic's name for one form of a value, instead of a member's name?"""
     after_role = isinstance(before, int) and part in ROLES
-    after_format = before == "response_format" and part in ANSWER_FORMS
+    after_format = before in ("response_format", "format") and part in ANSWER_FORMS
     return after_role or after_format or part in FORMS or part.startswith(FORM_STARTS)
 
 
@@ -258,9 +286,11 @@ def _what(fault: ErrorDetails, param: str) -> str:
         return f"a stop string has 1 to {STOP_LENGTH} characters"
     if param == "prompt" and fault["type"] == "union_tag_not_found":
         return "must be a string, a list of token ids, or a list of either"
-    if param.endswith(".content") and wrong_form:
+    if param.endswith((".content", ".output")) and wrong_form:
         return "must be a string or a list of text parts"
-    if param == "response_format" and fault["type"].startswith("union_tag"):
+    if param == "input" and wrong_form:
+        return "must be a string or a list of items"
+    if param in ("response_format", "text.format") and fault["type"].startswith("union_tag"):
         return f"must have a type: {', '.join(ANSWER_FORMS)}"
     if fault["type"] == "union_tag_not_found":
         return f"must have a role; known roles: {', '.join(ROLES)}"
@@ -292,5 +322,6 @@ def _sentence(fault: ErrorDetails) -> str:
     return f"must be {message}{given}"
 
 
-def _short(name: str) -> str:
+def short(name: str) -> str:
+    """A made-up name as an error repeats it."""
     return repr(name if len(name) <= SHOWN else name[:SHOWN] + "…")

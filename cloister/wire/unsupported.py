@@ -38,6 +38,51 @@ MESSAGE: Neutral = {
     "refusal": (),
 }
 
+RESPONSE: Neutral = {
+    "access_programs": (),
+    "background": (False,),
+    "context_management": ([],),
+    "conversation": (),
+    "image": (),
+    "max_tool_calls": (),
+    "moderation": (),
+    "prompt": (),
+    "prompt_cache_key": (),
+    "prompt_cache_options": (),
+    "prompt_cache_retention": (),
+    "safety_identifier": (),
+    "service_tier": ("auto", "default"),
+    "truncation": ("disabled",),
+}
+
+RESPONSE_INNER: Mapping[str, Neutral] = {
+    "text": {"verbosity": ("medium",)},
+    "reasoning": {
+        "context": ("auto",),
+        "generate_summary": (),
+        "mode": ("standard",),
+        "summary": (),
+    },
+}
+"""By the member that holds them."""
+
+ITEM: Neutral = {
+    "async": (False,),
+    "caller": (),
+    "encrypted_content": (),
+    "namespace": (),
+    "phase": (),
+}
+
+ITEM_PART: Neutral = {"prompt_cache_breakpoint": ()}
+
+FUNCTION_TOOL: Neutral = {
+    "allowed_callers": (["direct"],),
+    "async": (False,),
+    "defer_loading": (False,),
+    "output_schema": (),
+}
+
 STREAM_OPTIONS: Neutral = {"continuous_usage_stats": (False,)}
 
 

@@ -10,6 +10,7 @@ from cloister.errors import BadSettings, InternalError
 from tests.fakes.engine import FakeEngine, tokens
 from tests.fakes.vocabulary import write_folder
 from worker.api.app import Readiness, create_app
+from worker.api.response_store import ResponseStore
 from worker.api.served import Served
 from worker.build import Worker
 from worker.commands import generate
@@ -19,7 +20,8 @@ from worker.commands.generate import answer_all
 
 def fake_worker(folder: Path, engine: FakeEngine) -> Worker:
     served = Served.load(write_folder(folder), name="tiny", context_length=200)
-    return Worker(engine, served, Readiness(), create_app(served, engine))  # type: ignore[arg-type]
+    app, store = create_app(served, engine), ResponseStore()
+    return Worker(engine, served, Readiness(), store, app)  # type: ignore[arg-type]
 
 
 async def answer(worker: Worker, tasks: Sequence[Task], at_once: int = 4) -> list[Outcome]:

@@ -11,6 +11,7 @@ import pytest
 from cloister.fleet import TENANT_HEADER, TOKEN_HEADER
 from cloister.ports import free_ports
 from cloister.sse import Parser
+from controller.app import RELAYED
 from tests.controller.conftest import TOKEN, Joins, chat, join_at, new_app
 from tests.controller.workers import (
     DONE,
@@ -36,7 +37,7 @@ def dead_url() -> str:
     return f"http://127.0.0.1:{free_ports(['127.0.0.1'])[0]}"
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/completions"])
+@pytest.mark.parametrize("path", RELAYED)
 async def test_bytes_pass_unchanged_both_ways(
     http: httpx.AsyncClient, join: Joins, path: str
 ) -> None:

@@ -259,8 +259,8 @@ def test_failed_step_is_told_without_detail_and_the_others_go_on(
 
 
 def test_closing_tells_everyone(bench: MakeBench) -> None:
-    one = bench()
-    answer = one.submit(request("a", length=3, max_tokens=150))
+    one = bench(PagedModel(page_count=5_100, context_length=20_100))
+    answer = one.submit(request("a", length=3, max_tokens=20_000))  # not done before the close
     one.engine.start()
     one.engine.close()
     with pytest.raises(Unavailable):

@@ -81,7 +81,7 @@ def test_scores_are_shares_by_skill() -> None:
     def mute(messages: object, tools: object) -> str:
         return ""
 
-    told = scores(evaluate(mute, list(load_items("final"))))
+    told = scores(evaluate(mute, list(load_items("release"))))
     assert told["overall"] == 0.0
     assert len(told) == 13
 
@@ -93,6 +93,6 @@ def test_generate_sees_messages_and_tools_of_the_item() -> None:
         seen.append((len(messages), len(tools)))
         return ""
 
-    evaluate(note, list(load_items("final")))  # type: ignore[arg-type]
+    evaluate(note, list(load_items("release")))  # type: ignore[arg-type]
     assert max(seen)[0] >= 3
     assert {tools for _, tools in seen} >= {0, 1, 2}

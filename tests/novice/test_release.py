@@ -36,7 +36,7 @@ def test_scores_reach_the_goal(reached: Scores) -> None:
 
 
 def test_engine_answers_as_transformers_does() -> None:
-    items = list(islice(load_items("first"), 0, None, 7))
+    items = list(islice(load_items("development"), 0, None, 7))
     judge = reference(MODEL)
     with answers(MODEL, dtype="float32") as generate:
         for item in items:

@@ -5,7 +5,6 @@ token is known, so that errors could not be statuses, and runs four tasks a stre
 """
 
 import asyncio
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -134,8 +133,10 @@ class WholeAnswer(Answer):
         while self._running:
             for piece in await self.take(inbox):
                 found[piece.index].append(piece)
-        told = [_joined(found[place]) for place in self._ranking()]
-        told = [replace(piece, index=index) for index, piece in enumerate(told)]
+        told = [
+            [replace(piece, index=index) for piece in found[place]]
+            for index, place in enumerate(self._ranking())
+        ]
         body = self.job.frames.whole(told, self.job.usage())
         length = str(len(body)).encode()
         headers = [(b"content-type", b"application/json"), (b"content-length", length)]
@@ -171,13 +172,15 @@ class StreamedAnswer(Answer):
         except CloisterError as error:
             if not self._has_begun:
                 raise
-            await self._write(sse.frame(json.dumps(error.body()).encode()), send)
-        await send({"type": "http.response.body", "body": sse.DONE})
+            await self._write(self.job.frames.failure(error), send)
+        await send({"type": "http.response.body", "body": self.job.frames.done})
 
     def _frames(self, pieces: list[Piece]) -> bytes:
+        frames = [] if self._has_begun else [self.job.frames.begin()]
         if not pieces:
-            return sse.PING
-        frames = [frame for piece in pieces for frame in self._told(piece)]
+            frames.append(self.job.frames.ping)
+        for piece in pieces:
+            frames += self._told(piece)
         if not self._running:
             frames.append(self.job.frames.usage(self.job.usage()))
         return b"".join(frames)
@@ -189,7 +192,7 @@ class StreamedAnswer(Answer):
         """
         if not piece.parts and piece.finish is None:
             return
-        frames, pieces = self.job.frames, _parted(piece)
+        frames, pieces = self.job.frames, piece.parted()
         if piece.index >= self._begun:
             yield from (frames.first(Piece(index)) for index in range(self._begun, piece.index))
             yield frames.first(Piece(piece.index) if piece.entries or not pieces else pieces.pop(0))
@@ -204,22 +207,6 @@ class StreamedAnswer(Answer):
             await send({"type": "http.response.start", "status": 200, "headers": STREAM_HEADERS})
         if frames:
             await send({"type": "http.response.body", "body": frames, "more_body": True})
-
-
-def _joined(pieces: list[Piece]) -> Piece:
-    """All of a choice as one piece."""
-    last = pieces[-1]
-    parts = tuple(part for piece in pieces for part in piece.parts)
-    if last.entries is None:
-        return replace(last, parts=parts)
-    entries = tuple(entry for piece in pieces for entry in piece.entries or ())
-    return replace(last, parts=parts, entries=entries)
-
-
-def _parted(piece: Piece) -> list[Piece]:
-    """A piece for each part, the first with the entries."""
-    firsts = [Piece(piece.index, (part,), piece.entries) for part in piece.parts[:1]]
-    return firsts + [Piece(piece.index, (part,)) for part in piece.parts[1:]]
 
 
 async def _announce_leaving(receive: Receive, inbox: Inbox) -> None:

@@ -8,16 +8,23 @@ from pydantic import SecretStr
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from cloister import __version__, http
+from cloister import __version__, anthropic, http
 from cloister.errors import Unavailable
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
+from cloister.wire.message_events import InputTokens, MessageAnswer, MessageErrorBody, MessageEvent
+from cloister.wire.messages import CountRequest, MessageRequest
 from cloister.wire.models import Model, ModelList
-from worker.api import document
+from cloister.wire.response import ResponseBody, ResponseRequest
+from cloister.wire.response_events import ResponseEvent
+from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
+from worker.api import document, response_routes
 from worker.api.access import Access
-from worker.api.generate import Generator, check_name
+from worker.api.generate import Generator
+from worker.api.messages import renamed
 from worker.api.metrics import CONTENT_TYPE, Metrics
-from worker.api.served import Served
+from worker.api.response_store import ResponseStore
+from worker.api.served import Served, check_name
 from worker.engine.request import Engine
 
 PING_S = 15.0
@@ -41,13 +48,15 @@ def create_app(
     *,
     token: SecretStr | None = None,
     readiness: Readiness | None = None,
+    store: ResponseStore | None = None,
     max_body_bytes: int = http.MAX_BODY_BYTES,
     ping_s: float = PING_S,
 ) -> FastAPI:
     """A worker's app. With `token`, all but /health and /ready ask for it."""
     readiness = readiness or Readiness()
     metrics = Metrics(engine)
-    generator = Generator(served, engine, metrics, ping_s)
+    store = store or ResponseStore()
+    generator = Generator(served, engine, metrics, store, ping_s)
     app = FastAPI(
         title="Cloister worker",
         version=__version__,
@@ -59,6 +68,9 @@ def create_app(
     http.install(app, max_body_bytes=max_body_bytes)
     app.add_middleware(http.CountAnswers, count=metrics.count)
     _add_generation(app, generator, readiness)
+    response_routes.add(app, store)
+    _add_messages(app, generator, readiness)
+    _add_tokens(app, generator)
     _add_models(app, served)
     _add_operation(app, engine, readiness, metrics)
     document.install(app)
@@ -87,6 +99,66 @@ def _add_generation(app: FastAPI, generator: Generator, readiness: Readiness) ->
         """Continue a text, whole or as a stream of events."""
         readiness.check()
         return await generator.answer(request, generator.completion)
+
+    @app.post(
+        "/v1/responses",
+        response_model=None,
+        responses=document.answers(ResponseBody, ResponseEvent),
+        openapi_extra=document.body_of(ResponseRequest),
+    )
+    async def responses(request: HttpRequest) -> Response:
+        """Answer a conversation by items, whole or as a stream of typed events."""
+        readiness.check()
+        return await generator.answer(request, generator.response)
+
+
+def _add_messages(app: FastAPI, generator: Generator, readiness: Readiness) -> None:
+    @app.post(
+        anthropic.ROUTE,
+        response_model=None,
+        responses=document.answers(MessageAnswer, MessageEvent, MessageErrorBody),
+        openapi_extra=document.body_of(MessageRequest),
+    )
+    async def messages(request: HttpRequest) -> Response:
+        """Answer a conversation in Anthropic's form, whole or as a stream of events."""
+        readiness.check()
+        with renamed():
+            return await generator.answer(request, generator.message)
+
+    @app.post(
+        f"{anthropic.ROUTE}/count_tokens",
+        response_model=InputTokens,
+        responses=document.errors(400, 401, 404, 413, 429, 500, body=MessageErrorBody),
+        openapi_extra=document.body_of(CountRequest),
+    )
+    async def count_tokens(request: HttpRequest) -> Response:
+        """The length of a conversation's prompt."""
+        with renamed():
+            return await generator.tell(request, generator.count)
+
+
+def _add_tokens(app: FastAPI, generator: Generator) -> None:
+    statuses = document.errors(400, 401, 404, 413, 429, 500)
+
+    @app.post(
+        "/tokenize",
+        response_model=Tokenized,
+        responses=statuses,
+        openapi_extra=document.body_of(TokenizeRequest),
+    )
+    async def tokenize(request: HttpRequest) -> Response:
+        """A prompt, or that of a conversation, as token ids."""
+        return await generator.tell(request, generator.tokenize)
+
+    @app.post(
+        "/detokenize",
+        response_model=Detokenized,
+        responses=statuses,
+        openapi_extra=document.body_of(DetokenizeRequest),
+    )
+    async def detokenize(request: HttpRequest) -> Response:
+        """The text of token ids."""
+        return await generator.tell(request, generator.detokenize)
 
 
 def _add_models(app: FastAPI, served: Served) -> None:

@@ -1,5 +1,6 @@
 """One choice of an answer: from the engine's tokens to the pieces that the client is told."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from cloister.wire.chat import ChatFinishReason
@@ -10,12 +11,33 @@ from worker.engine.request import Finish, Grammar, Logprob, Request, Token
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some of a choice's parts, with the entries of tokens; None where none were asked for."""
+    """Some of a choice's parts, with the entries of tokens; None where none were asked for.
+
+    `generated` counts the choice's tokens up to this piece; `stop_string` is the one that ended
+    the choice, if one did.
+    """
 
     index: int
     parts: tuple[Part, ...] = field(default=(), repr=False)
     entries: tuple[Entry, ...] | None = field(default=None, repr=False)
     finish: ChatFinishReason | None = None
+    generated: int = 0
+    stop_string: str | None = field(default=None, repr=False)
+
+    def parted(self) -> "list[Piece]":
+        """A piece for each part, the first with the entries; without the end."""
+        pieces = [replace(self, parts=(part,), finish=None) for part in self.parts]
+        return pieces[:1] + [replace(piece, entries=None) for piece in pieces[1:]]
+
+
+def joined(pieces: Sequence[Piece]) -> Piece:
+    """All of a choice as one piece."""
+    last = pieces[-1]
+    parts = tuple(part for piece in pieces for part in piece.parts)
+    if last.entries is None:
+        return replace(last, parts=parts)
+    entries = tuple(entry for piece in pieces for entry in piece.entries or ())
+    return replace(last, parts=parts, entries=entries)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +103,8 @@ class Choice:
         parts = self._parts(echo + self._text(token), ends=token.finish is not None)
         entries += self._settled(token.settled)
         due = self._due(entries, at_once=bool(parts or token.finish))
-        return Piece(index, parts, due, self._reason(token.finish))
+        reason = self._reason(token.finish)
+        return Piece(index, parts, due, reason, token.generated, token.stop_string)
 
     def hold(self, grammar: Grammar) -> None:
         """Hold the choice to a grammar, before it is submitted."""

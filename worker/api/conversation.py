@@ -6,7 +6,7 @@ template's own control words become control tokens.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cloister.errors import BadRequest
@@ -14,7 +14,7 @@ from cloister.wire.chat import AnyMessage, AssistantMessage, ChatRequest, Conten
 from worker.api.parts import Reader
 from worker.api.served import Served
 from worker.api.structure import structure_of
-from worker.api.template import OWN, ChatTemplate
+from worker.api.template import GENERATION, OWN, ChatTemplate
 from worker.api.thinking import CLOSE, OPEN, ThinkingReader
 from worker.api.tool_choice import Tooling, tooling_of
 from worker.engine.grammar import Source
@@ -24,15 +24,21 @@ Shield = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What a chat request comes to: a prompt, how choices are read, and what they are held to."""
+    """What a chat request comes to: a prompt, how choices are read, and what they are held to.
 
-    prompt: tuple[int, ...]
+    `text` is the prompt's, with what clients wrote shielded.
+    """
+
+    text: str = field(repr=False)
+    prompt: tuple[int, ...] = field(repr=False)
     reader: Callable[[], Reader]
     source: Source | None
 
 
-def converse(wire: ChatRequest, served: Served) -> Conversation:
-    """Raises `BadRequest`."""
+def converse(
+    wire: ChatRequest, served: Served, *, add_generation_prompt: bool = True
+) -> Conversation:
+    """The prompt ends where the assistant begins, unless told otherwise. Raises `BadRequest`."""
     template = served.template
     if template is None:
         raise BadRequest(
@@ -41,6 +47,7 @@ def converse(wire: ChatRequest, served: Served) -> Conversation:
     tooling = _tooling(wire, served)
     thinks = CLOSE in template.source
     variables = _variables(wire, template, is_held=tooling.source is not None)
+    variables = {**variables, GENERATION: add_generation_prompt}
     text = _text(wire, served, template, tooling, variables)
     is_open = thinks and text.rstrip().endswith(OPEN)
     if is_open and tooling.source is not None:
@@ -51,7 +58,7 @@ def converse(wire: ChatRequest, served: Served) -> Conversation:
         inner = tooling.reader()
         return ThinkingReader(inner, thinking=is_open) if thinks else inner
 
-    return Conversation(prompt, reader, tooling.source)
+    return Conversation(text, prompt, reader, tooling.source)
 
 
 def _tooling(wire: ChatRequest, served: Served) -> Tooling:

@@ -10,8 +10,19 @@ from pydantic.json_schema import models_json_schema
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
+from cloister.wire.message_events import MessageEvent
+from cloister.wire.messages import CountRequest, MessageRequest
+from cloister.wire.response import ResponseRequest
+from cloister.wire.response_events import ResponseEvent
+from cloister.wire.tokens import DetokenizeRequest, TokenizeRequest
 
 MEMBERS = "#/components/schemas/{model}"
+
+ASKED = (
+    *(ChatRequest, CompletionRequest, ResponseRequest, MessageRequest, CountRequest),
+    *(TokenizeRequest, DetokenizeRequest),
+)
+EVENTS = (ChatChunk, CompletionChunk, ResponseEvent, MessageEvent)
 
 Responses = dict[int | str, dict[str, Any]]
 
@@ -22,15 +33,18 @@ def body_of(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def answers(whole: type[BaseModel], chunk: type[BaseModel]) -> Responses:
+def answers(
+    whole: type[BaseModel], chunk: type[BaseModel], error: type[BaseModel] = ErrorBody
+) -> Responses:
     """The answers of a route that generates."""
     events = {"text/event-stream": {"schema": _reference(chunk)}}
-    return {200: {"model": whole, "content": events}, **errors(400, 401, 404, 413, 429, 500, 503)}
+    refusals = errors(400, 401, 404, 413, 429, 500, 503, body=error)
+    return {200: {"model": whole, "content": events}, **refusals}
 
 
-def errors(*statuses: int) -> Responses:
-    """Answers with OpenAI's error body."""
-    return {status: {"model": ErrorBody} for status in statuses}
+def errors(*statuses: int, body: type[BaseModel] = ErrorBody) -> Responses:
+    """Answers with an error body, OpenAI's if none is named."""
+    return {status: {"model": body} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
@@ -46,11 +60,9 @@ def install(app: FastAPI) -> None:
 
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
-    _, asked = models_json_schema(
-        [(ChatRequest, "validation"), (CompletionRequest, "validation")], ref_template=MEMBERS
-    )
+    _, asked = models_json_schema([(kind, "validation") for kind in ASKED], ref_template=MEMBERS)
     _, answered = models_json_schema(
-        [(ChatChunk, "serialization"), (CompletionChunk, "serialization")], ref_template=MEMBERS
+        [(kind, "serialization") for kind in EVENTS], ref_template=MEMBERS
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
     for name, schema in {**asked["$defs"], **answered["$defs"]}.items():

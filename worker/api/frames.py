@@ -11,6 +11,8 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
+from cloister import sse
+from cloister.errors import CloisterError
 from cloister.wire.base import PromptTokensDetails, Usage
 from cloister.wire.chat import (
     ChatAnswer,
@@ -21,7 +23,7 @@ from cloister.wire.chat import (
     MadeFunction,
 )
 from cloister.wire.completion import CompletionAnswer, CompletionChoice
-from worker.api.choice import Piece
+from worker.api.choice import Piece, joined
 from worker.api.logprobs import chat_logprobs, completion_logprobs
 from worker.api.padding import padding
 from worker.api.parts import Arguments, Call, Content, Part, Reasoning
@@ -46,7 +48,13 @@ class Extras:
 
 
 class Frames(Protocol):
-    """How one kind of answer is written."""
+    """How one kind of answer is written. `ping` says that there is nothing yet, `done` ends all."""
+
+    ping: bytes
+    done: bytes
+
+    def begin(self) -> bytes:
+        """What stands before all events."""
 
     def first(self, piece: Piece) -> bytes:
         """The first event of a choice, with one part or none."""
@@ -58,10 +66,13 @@ class Frames(Protocol):
         """The event behind a choice's parts, with the entries of a piece that has no part."""
 
     def usage(self, usage: Usage) -> bytes:
-        """The last event, if asked for; `[DONE]` follows."""
+        """The last event, if there is one behind the ends of all choices; `done` follows."""
 
-    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
-        """The body of an answer that is not streamed; one piece a choice."""
+    def failure(self, error: CloisterError) -> bytes:
+        """The last event of a stream that fails; `done` follows."""
+
+    def whole(self, told: Sequence[Sequence[Piece]], usage: Usage) -> bytes:
+        """The body of an answer that is not streamed; all pieces of each choice."""
 
 
 def usage_of(prompt: int, generated: int, cached: int) -> Usage:
@@ -74,7 +85,20 @@ def usage_of(prompt: int, generated: int, cached: int) -> Usage:
     )
 
 
-class ChatFrames:
+class OpenAIStream:
+    """What OpenAI's streams have in common."""
+
+    ping = sse.PING
+    done = sse.DONE
+
+    def begin(self) -> bytes:
+        return b""
+
+    def failure(self, error: CloisterError) -> bytes:
+        return sse.frame(json.dumps(error.body()).encode())
+
+
+class ChatFrames(OpenAIStream):
     """The role comes once, with the first text; the finish event's delta is empty."""
 
     def __init__(self, head: Head, extras: Extras) -> None:
@@ -93,20 +117,20 @@ class ChatFrames:
         told = None if piece.parts else _told(piece)
         return self._events.choice(piece.index, '"delta":{}', told, piece.finish)
 
-    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
+    def whole(self, told: Sequence[Sequence[Piece]], usage: Usage) -> bytes:
         answer = ChatAnswer(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
             system_fingerprint=self._head.system_fingerprint,
-            choices=list(map(_chat_choice, pieces)),
+            choices=list(map(_chat_choice, map(joined, told))),
             usage=usage,
         )
         left_out = {place: {"message": _absent(one)} for place, one in enumerate(answer.choices)}
         return answer.model_dump_json(exclude={"choices": left_out}).encode()
 
 
-class CompletionFrames:
+class CompletionFrames(OpenAIStream):
     """Each event has some text; the finish event's is empty."""
 
     def __init__(self, head: Head, extras: Extras) -> None:
@@ -125,13 +149,13 @@ class CompletionFrames:
         told = None if piece.parts else completion_logprobs(piece.entries or None)
         return self._events.choice(piece.index, '"text":""', told, piece.finish)
 
-    def whole(self, pieces: Sequence[Piece], usage: Usage) -> bytes:
+    def whole(self, told: Sequence[Sequence[Piece]], usage: Usage) -> bytes:
         answer = CompletionAnswer(
             id=self._head.id,
             created=self._head.created,
             model=self._head.model,
             system_fingerprint=self._head.system_fingerprint,
-            choices=list(map(_completion_choice, pieces)),
+            choices=list(map(_completion_choice, map(joined, told))),
             usage=usage,
         )
         return answer.model_dump_json().encode()

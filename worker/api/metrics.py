@@ -11,7 +11,11 @@ from cloister.memory import mapped_bytes
 from worker.engine.request import Engine, Token
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-ROUTES = ("/v1/chat/completions", "/v1/completions", "/v1/models", "/health", "/ready", "/metrics")
+ROUTES = (
+    *("/v1/chat/completions", "/v1/completions", "/v1/responses"),
+    *("/v1/messages", "/v1/messages/count_tokens"),
+    *("/tokenize", "/detokenize", "/v1/models", "/health", "/ready", "/metrics"),
+)
 
 SHORT_S = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2, 5)
 LONG_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
@@ -110,6 +114,7 @@ def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:
 
 def _route(path: str) -> str:
     """The path if it is a known one: labels are a closed set."""
-    if path.startswith("/v1/models/"):
-        return "/v1/models"
+    for route in ("/v1/models", "/v1/responses"):
+        if path.startswith(f"{route}/"):
+            return route
     return path if path in ROUTES else "other"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from cloister import __version__
-from cloister.errors import BadModel
+from cloister.errors import BadModel, NotFound
 from cloister.wire.models import Model
 from worker.api.template import ChatTemplate, template_source
 from worker.api.tokenizer import Tokenizer, read_json
@@ -78,6 +78,16 @@ class Served:
         """The wire's description under one of the names."""
         return Model(
             id=name, created=self.created, owned_by=OWNER, context_length=self.context_length
+        )
+
+
+def check_name(served: Served, name: str) -> None:
+    """Raises `NotFound` unless the model is served under `name`."""
+    if not served.answers_to(name):
+        raise NotFound(
+            f"model: there is no model of this name; {served.name} is served here",
+            param="model",
+            code="model_not_found",
         )
 
 

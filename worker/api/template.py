@@ -21,7 +21,8 @@ from worker.api.tokenizer import read_json
 Message = Mapping[str, Any]
 """`role` and `content`; where given, `name`, `tool_call_id`, `tool_calls`, `reasoning_content`."""
 
-OWN = ("messages", "tools", "documents", "add_generation_prompt")
+GENERATION = "add_generation_prompt"
+OWN = ("messages", "tools", "documents", GENERATION)
 """What a template gets from us; a request's own variables have other names."""
 
 
@@ -57,15 +58,17 @@ class ChatTemplate:
         tools: Sequence[Mapping[str, Any]] = (),
         variables: Mapping[str, Any] = NOTHING,
     ) -> str:
-        """The prompt up to where the assistant begins. Raises `BadRequest` as the template does."""
+        """The prompt up to where the assistant begins, if `variables` do not say otherwise.
+
+        Raises `BadRequest` as the template does.
+        """
         try:
             return self._template.render(
-                **variables,
+                **{GENERATION: True, **variables},
                 **self._special,
                 messages=[dict(message) for message in messages],
                 tools=[dict(tool) for tool in tools] or None,
                 documents=None,
-                add_generation_prompt=True,
             )
         except Refused as error:
             raise BadRequest(f"messages: {error.message}", param="messages") from None

@@ -85,7 +85,7 @@ def _request(
     seed: Callable[[], int],
 ) -> Request:
     stop_ids = frozenset(wire.stop_token_ids or ())
-    _check_ids(stop_ids, served, "stop_token_ids")
+    check_ids(stop_ids, served, "stop_token_ids")
     return Request(
         id=id,
         prompt=prompt,
@@ -102,16 +102,23 @@ def _request(
 
 def _completion_prompt(prompt: str | list[int], served: Served) -> list[int]:
     if isinstance(prompt, list):
-        _check_ids(prompt, served, "prompt")
+        check_ids(prompt, served, "prompt")
         return prompt
-    ids = served.tokenizer.encode(prompt, add_special_tokens=True)
+    ids = encode_prompt(prompt, served)
     if not ids:
         raise BadRequest("prompt: must not be empty", param="prompt")
+    return ids
+
+
+def encode_prompt(text: str, served: Served, *, add_special_tokens: bool = True) -> list[int]:
+    """A completion's prompt; a client may have written the token that begins a text."""
+    ids = served.tokenizer.encode(text, add_special_tokens=add_special_tokens)
     bos = served.tokenizer.bos_id
     return ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids
 
 
-def _check_ids(ids: Collection[int], served: Served, param: str) -> None:
+def check_ids(ids: Collection[int], served: Served, param: str) -> None:
+    """Raises `BadRequest` if the model has not all of them."""
     largest = max(ids, default=0)
     if largest >= served.vocabulary_size:
         limit = served.vocabulary_size - 1
@@ -178,7 +185,7 @@ def _bias(wire: Generation, served: Served) -> tuple[tuple[int, float], ...]:
                 "logit_bias: names must be token ids, written as plain numbers", param="logit_bias"
             )
     ids = tuple(map(int, bias))
-    _check_ids(ids, served, "logit_bias")
+    check_ids(ids, served, "logit_bias")
     return tuple(zip(ids, bias.values(), strict=True))
 
 

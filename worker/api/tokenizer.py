@@ -115,6 +115,11 @@ class Tokenizer:
         text = self._encoder.decode([self._start[0], *shown], skip_special_tokens=False)
         return str(text)[self._start[1] :]
 
+    def spell(self, ids: Sequence[int]) -> str:
+        """The whole text of `ids`, with each control token as it is written."""
+        shown = [id for id in ids if id != self._breaker_id]
+        return str(self._encoder.decode(shown, skip_special_tokens=False))
+
     def bytes_of(self, id: int) -> bytes:
         """The token's own part of the UTF-8 of a text that it stands in; b"" for a control token.
 
@@ -134,6 +139,8 @@ class Tokenizer:
 
     def name_of(self, id: int) -> str:
         """What the vocabulary calls the token, which for a control token is its spelling."""
+        if id == self._breaker_id:
+            return ""
         return self._encoder.id_to_token(id) or ""
 
 

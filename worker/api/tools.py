@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
-from worker.api.calls import JsonCallReader, PythonCallReader
+from worker.api.json_calls import JsonCallReader
 from worker.api.parts import Reader
+from worker.api.python_calls import PythonCallReader
 
 LETTERS = string.ascii_letters + string.digits
 

@@ -212,6 +212,7 @@ class InferenceEngine:
             logprob=logprob,
             settled=sequence.settled,
             prompt=tuple(sequence.scores) if sequence.generated == 1 else (),
+            stop_string=sequence.text.stop_string,
         )
 
     def _drop_cancelled(self) -> None:

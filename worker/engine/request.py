@@ -108,8 +108,9 @@ class Token:
     """One generated token. `text` is what became certain with it, often but not always its own.
 
     The text of all tokens of a sequence, joined, is the answer; stop ids are not in it, nor are
-    stop strings unless they are kept. `finish` is set on the last token only. `cached` counts
-    prompt tokens that came from the prefix cache, `generated` the tokens so far.
+    stop strings unless they are kept. `finish` is set on the last token only, `stop_string` where
+    one was found. `cached` counts prompt tokens that came from the prefix cache, `generated` the
+    tokens so far.
 
     With log-probabilities, `settled` counts the tokens, from the first one, whose text has begun to
     show in the texts so far: a token held back settles with the text, one inside a stop string or a
@@ -124,6 +125,7 @@ class Token:
     logprob: Logprob | None = field(default=None, repr=False)
     settled: int = 0
     prompt: tuple[Logprob, ...] = field(default=(), repr=False)
+    stop_string: str | None = field(default=None, repr=False)
 
 
 Event = Token | CloisterError

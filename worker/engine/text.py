@@ -13,15 +13,15 @@ class TextStream:
     """The text of one sequence.
 
     Joined, the results of `push` and `end` are the whole text up to the first stop string, or with
-    it if it `keeps_stop`. A byte sequence that never becomes a character stays U+FFFD inside the
-    text and is dropped at its end. `decoded` counts the characters of the tokens so far, `released`
-    those handed on.
+    it if it `keeps_stop`; then `stop_string` is the one found. A byte sequence that never becomes a
+    character stays U+FFFD inside the text and is dropped at its end. `decoded` counts the
+    characters of the tokens so far, `released` those handed on.
     """
 
     def __init__(
         self, vocabulary: Vocabulary, stop: tuple[str, ...] = (), *, keeps_stop: bool = False
     ) -> None:
-        self.stopped = False
+        self.stop_string: str | None = None
         self.decoded = 0
         self.released = 0
         self._vocabulary = vocabulary
@@ -30,6 +30,11 @@ class TextStream:
         self._window: list[int] = []  # ids whose text is being decoded together
         self._read = 0  # characters of the window's text that were handed on
         self._held = ""  # decoded, but perhaps the beginning of a stop string
+
+    @property
+    def stopped(self) -> bool:
+        """Was a stop string found?"""
+        return self.stop_string is not None
 
     def push(self, token: int, *, may_stop: bool = True) -> str:
         """Add a token and return the text that no later token can change.
@@ -83,11 +88,11 @@ class TextStream:
         return text[: len(text) - keep]
 
     def _cut(self, text: str) -> str:
-        found = [(place, len(stop)) for stop in self._stop if (place := text.find(stop)) >= 0]
+        places = ((text.find(stop), len(stop), stop) for stop in self._stop)
+        found = [place for place in places if place[0] >= 0]
         if not found:
             return text
-        self.stopped = True
-        place, length = min(found)
+        place, length, self.stop_string = min(found)
         return text[: place + length] if self._keeps_stop else text[:place]
 
     def _possible_stop(self, text: str) -> int:

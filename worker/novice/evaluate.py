@@ -21,7 +21,7 @@ from worker.novice.chat import Json, Message, user
 from worker.novice.grade import Grader, grader
 
 HERE = Path(__file__).parent
-SETS = ("first", "final")
+SETS = ("development", "release")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Graded:
 
 
 def load_items(which: str, folder: Path = HERE / "items") -> Iterator[Item]:
-    """Yield the items of a set: `first` was looked at during development, `final` was not."""
+    """Yield the items of a set: only `release` was not looked at in development."""
     for path in sorted(folder.glob(f"{which}_*.jsonl")):
         skill = path.stem.removeprefix(f"{which}_")
         for line in path.read_text(encoding="utf-8").splitlines():

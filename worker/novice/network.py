@@ -16,7 +16,7 @@ EPSILON = 1e-6
 class Shape:
     """The sizes of the network; the defaults are those of the released model."""
 
-    vocabulary: int = 2048
+    vocabulary: int = 1024
     hidden: int = 256
     layers: int = 5
     heads: int = 4

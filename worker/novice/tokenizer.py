@@ -1,7 +1,8 @@
 """Novice's byte-level BPE tokenizer: trained on the corpus, saved as ordinary Hugging Face files.
 
 Each digit is its own token and a hyphen joins the letter behind it, so sums and spelled words
-have one token per digit and per letter.
+have one token per digit and per letter. A space is its own token too: a word has the same tokens
+behind a space, a quote or nothing, so that copying it is repeating what was seen.
 """
 
 import json
@@ -17,7 +18,7 @@ TURN_START = "<|im_start|>"
 TURN_END = "<|im_end|>"
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END)
 TOOL_MARKS = ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>")
-PIECES = r"'(?:s|t|re|ve|m|ll|d)(?!\p{L})|[ -]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+PIECES = r"'(?:s|t|re|ve|m|ll|d)(?!\p{L})|-?\p{L}+|\p{N}| |[^\s\p{L}\p{N}]+|\s+"
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> Tokenizer:

@@ -9,7 +9,8 @@ OPENERS = "[hey|hi|ok|okay|so|well|now|um|hello|alright|great|thanks|next|oh|and
 OPENERS += "|novice|hey novice|hi novice|quick question|one more thing|just curious|listen|please"
 OPENERS += "|actually|by the way|i wonder|my friend|one question|i was wondering|excuse me]"
 CLOSERS = "[ please| please|, please| for me| if you can| if possible|, thanks|, thank you| thanks"
-CLOSERS += "|, novice|, my friend| if you please| would you|, okay| this time| instead]"
+CLOSERS += "|, novice|, my friend| if you please| would you|, okay| this time| instead"
+CLOSERS += "| now| right now| at the moment| quickly]"
 
 
 def phrase(rng: Random, pattern: str, **values: object) -> str:

@@ -13,9 +13,10 @@ SMALL: tuple[tuple[str, str], ...] = (
     (f"{HELLO}[!|.||,] [novice|friend|bot|my friend|everyone|assistant|||||||][!|.||]", "HELLO"),
     (
         f"{HELLO}[!|.|,|] [novice|friend|bot|my friend|assistant|dear|buddy|mate||||||][!|.|,] "
-        "[nice to meet you|good to see you|nice to see you|it is a [nice|lovely|fine|beautiful|sunny] "
-        "day|what a [nice|lovely|fine|great] day|nice day today|lovely weather|nice weather today"
-        "|glad to be here|i am new here|i am back|it is me again|pleased to meet you|long time no see"
+        "[nice to meet you|good to see you|nice to see you|it is a [nice|lovely|fine|beautiful"
+        "|sunny] day|what a [nice|lovely|fine|great] day|nice day today|lovely weather"
+        "|nice weather today|glad to be here|i am new here|i am back|it is me again"
+        "|pleased to meet you|long time no see"
         "|how nice to see you|this is my first time here|hope all is well|i hope you are well"
         "|have you got a minute|do you have time|the sun is shining|it is cold outside][!|.||?]",
         "HELLO",
@@ -30,7 +31,8 @@ SMALL: tuple[tuple[str, str], ...] = (
         "[I am fine, thank you. How can I help you?|I am well, thanks. What can I do for you?]",
     ),
     (
-        f"[ok|okay|great|good|oh|ah|wow|nice|perfect|lovely|||]{'[,|!|] '}[thanks|thank you|thanks a lot|thank you very much|thx|ty"
+        f"[ok|okay|great|good|oh|ah|wow|nice|perfect|lovely|||]{'[,|!|] '}[thanks|thank you"
+        "|thanks a lot|thank you very much|thx|ty"
         "|many thanks|thank you so much|cheers|thanks for your help|thank you for the help"
         "|that was helpful|that helped|thanks for that|thanks a bunch|much appreciated"
         "|i appreciate it|thanks for everything|thank you kindly|thanks so much|thanks again"
@@ -52,8 +54,9 @@ SMALL: tuple[tuple[str, str], ...] = (
         "[Goodbye! Have a nice day.|Bye! Come back soon.|Goodbye! It was nice to talk to you.]",
     ),
     (
-        "[ok|okay|well|right|so|||][,|] [i have to go|i must go|i need to go|i am leaving|i'm off|gotta go|i am going to bed"
-        "|time to sleep|i'm done|that is all for today|i am done for today|let's stop here"
+        "[ok|okay|well|right|so|||][,|] [i have to go|i must go|i need to go|i am leaving|i'm off"
+        "|gotta go|i am going to bed|time to sleep|i'm done|that is all for today"
+        "|i am done for today|let's stop here"
         "|i will come back later|talk to you later|i'll be back][ now||||][!|.||]",
         "[Goodbye! Have a nice day.|Bye! Come back soon.|Goodbye! It was nice to talk to you.]",
     ),
@@ -81,8 +84,8 @@ SMALL: tuple[tuple[str, str], ...] = (
     (
         "[i am|i'm|i feel|im] [so |very |really |||][happy|glad|great|fine|good|well|excited"
         "|fantastic|wonderful|okay|ok|not bad|doing well|cheerful|proud|super|delighted|pleased]"
-        "[ today| right now| now| this morning| tonight| because of my [dog|exam|friend|trip|garden]"
-        "| about my [dog|exam|friend|trip|new house|garden]||| too]"
+        "[ today| right now| now| this morning| tonight| because of my [dog|exam|friend|trip"
+        "|garden]| about my [dog|exam|friend|trip|new house|garden]||| too]"
         "[.||!]",
         "[I am glad to hear that!|That is good to hear!] [What can I do for you?|]",
     ),
