@@ -24,6 +24,3 @@ FIXED = {
     "CLOISTER_CONFIG": CONFIG,
 }
 """What every home sets."""
-
-ARGUMENTS = (f"{PYTHON}/bin/python3", "-m", "worker")
-"""The worker's command line; its settings are in the file at `CONFIG`, which is measured too."""

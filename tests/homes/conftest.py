@@ -34,14 +34,32 @@ def settings_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def occlum_worker(worker_image: Path, settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
     """What the shipped bom and the rendered Occlum.json describe."""
+    return occlum_home_of(worker_image, settings_file, monkeypatch)
+
+
+@pytest.fixture
+def old_worker(settings_file: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
+    """The same with what occlum/install_python.sh has made, and the glibc that Occlum has."""
+    folder = ROOT / "occlum/python-root/lib/x86_64-linux-gnu"
+    if not (ROOT / "occlum/image").is_dir() or not (folder / "libc-2.31.so").exists():
+        pytest.skip("occlum/install_python.sh has not been run")
+    libraries = {name: folder / name for name in C_LIBRARY if (folder / name).exists()}
+    return occlum_home_of(ROOT / "occlum/image", settings_file, monkeypatch, libraries)
+
+
+def occlum_home_of(
+    worker_image: Path,
+    settings: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    libraries: dict[str, Path] | None = None,
+) -> Home:
     monkeypatch.setenv("IMAGE", str(worker_image))
-    monkeypatch.setenv("SETTINGS", str(settings_file))
+    monkeypatch.setenv("SETTINGS", str(settings))
     listed = bom.read(ROOT / "occlum/worker.yaml")
     assert bom.check(listed, ROOT) == []
-    layout = bom.lay_out(listed, ROOT)
     made = occlum.render(PROFILES["1b"])
     assert occlum.check(made) == []
-    return occlum_home(layout.files, layout.links, occlum.environment_of(made))
+    return occlum_home(bom.lay_out(listed, ROOT), occlum.environment_of(made), libraries)
 
 
 @pytest.fixture
@@ -65,8 +83,7 @@ def gramine_worker(worker_image: Path, settings_file: Path, tmp_path: Path) -> H
     template = (ROOT / "gramine/worker.manifest.template").read_text()
     manifest = gramine.parse(gramine.render(template, values, gramine.Runtime(str(runtime))))
     assert gramine.check(manifest) == []
-    trusted = gramine.trusted_of(manifest)
-    return gramine_home(gramine.mounts_of(manifest), trusted, gramine.environment_of(manifest))
+    return gramine_home(manifest)
 
 
 @pytest.fixture(params=["occlum", "gramine"])

@@ -8,11 +8,15 @@ import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from homes import gramine
+from homes.bom import Layout
 from homes.libraries import c_library
 from tests.e2e.stack import Program
 from tests.homes import calls
@@ -24,42 +28,40 @@ NEEDED_FOLDERS = ("tmp", "dev", "proc", "lib64")
 
 @dataclass
 class Home:
-    """What a home's settings describe: files and links by path inside, environment, errors."""
+    """What a home's settings describe: files and links by path inside, command, environment."""
 
-    name: str
+    argv: Sequence[str]
     files: dict[str, Path]
     links: dict[str, str]
     env: Mapping[str, str]
     errors: Mapping[str, int] = field(repr=False)
     child_error: int
 
-    def add_c_library(self, folder: str) -> None:
-        """glibc, which the home brings itself."""
-        for name, path in c_library().items():
-            self.files[f"{folder}/{name}"] = path
-        self.files[f"/lib64/{LOADER}"] = c_library()[LOADER]
 
-
-def occlum_home(files: dict[str, Path], links: dict[str, str], env: Mapping[str, str]) -> Home:
-    home = Home("occlum", files, links, env, calls.occlum(), errno.ENOSYS)
-    home.add_c_library("/lib/x86_64-linux-gnu")
-    return home
-
-
-def gramine_home(
-    mounts: Mapping[str, Path], trusted: Sequence[Path], env: Mapping[str, str]
+def occlum_home(
+    layout: Layout, env: Mapping[str, str], libraries: Mapping[str, Path] | None = None
 ) -> Home:
+    """The command is that of occlum/run.sh; `libraries` are the home's glibc, by name."""
+    argv = ("/bin/python3", "-m", "worker")
+    libraries = libraries or c_library()
+    files = {f"/lib/x86_64-linux-gnu/{name}": path for name, path in libraries.items()}
+    files |= {**layout.files, f"/lib64/{LOADER}": libraries[LOADER]}
+    return Home(argv, files, layout.links, env, calls.occlum(), errno.ENOSYS)
+
+
+def gramine_home(manifest: Mapping[str, Any]) -> Home:
     """Only trusted files are there, each where a mount puts it."""
     files = {}
-    for inside, folder in mounts.items():
+    trusted = gramine.trusted_of(manifest)
+    for inside, folder in gramine.mounts_of(manifest).items():
         for path in trusted:
             if path == folder:
                 files[inside] = path
             elif path.is_relative_to(folder):
                 files[f"{inside}/{path.relative_to(folder)}"] = path
-    home = Home("gramine", files, {}, env, calls.gramine(), errno.EAGAIN)
-    home.files[f"/lib64/{LOADER}"] = c_library()[LOADER]
-    return home
+    files[f"/lib64/{LOADER}"] = c_library()[LOADER]
+    argv, env = manifest["loader"]["argv"], gramine.environment_of(manifest)
+    return Home(argv, files, {}, env, calls.gramine(), errno.EAGAIN)
 
 
 class Jail:
@@ -98,10 +100,10 @@ class Jail:
 
 
 def can_jail() -> bool:
-    """Root and namespaces are needed."""
-    return (
-        os.geteuid() == 0 and Path("/proc/self/ns/mnt").exists() and shutil.which("ldd") is not None
-    )
+    """Root, and the right to make mounts of one's own, are needed."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("ldd", "unshare"))):
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
 
 
 def _put(source: Path, target: Path) -> None:

@@ -26,7 +26,7 @@ def test_image_has_few_files(worker_image: Path) -> None:
 
 def test_worker_chats_and_drains_at_home(home: Home, jail: MakeJail) -> None:
     made = jail(home)
-    with running(made.start(PYTHON, "-m", "worker")) as program:
+    with running(made.start(*home.argv)) as program:
         url = program.wait_for(r"serving at (http://\S+)")[1]
         with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
             assert text_of(client) == text_of(client) != ""
@@ -35,6 +35,13 @@ def test_worker_chats_and_drains_at_home(home: Home, jail: MakeJail) -> None:
         assert drained == 0
         assert mapped_outside(program, made) == []
         os.kill(program.process.pid, signal.SIGKILL)  # as `occlum stop` does
+
+
+def test_worker_chats_on_the_c_library_of_occlum(old_worker: Home, jail: MakeJail) -> None:
+    with running(jail(old_worker).start(*old_worker.argv)) as program:
+        url = program.wait_for(r"serving at (http://\S+)")[1]
+        with httpx.Client(base_url=url, timeout=120, trust_env=False) as client:
+            assert text_of(client) != ""
 
 
 def text_of(client: httpx.Client) -> str:
@@ -78,14 +85,14 @@ def mapped_outside(program: Program, jail: Jail) -> list[str]:
 
 def test_worker_does_not_start_when_a_file_is_left_out(home: Home, jail: MakeJail) -> None:
     del home.files["/opt/site/worker/engine/sampler.pyc"]
-    with running(jail(home).start(PYTHON, "-m", "worker")) as program:
+    with running(jail(home).start(*home.argv)) as program:
         program.wait_for("No module named 'worker.engine.sampler'")
         assert program.process.wait(60) == 1
 
 
 def test_worker_does_not_start_without_its_settings(home: Home, jail: MakeJail) -> None:
     del home.files["/etc/cloister.toml"]
-    with running(jail(home).start(PYTHON, "-m", "worker")) as program:
+    with running(jail(home).start(*home.argv)) as program:
         program.wait_for("settings file /etc/cloister.toml")
         assert program.process.wait(60) == 2
 
