@@ -5,6 +5,7 @@ never that an option gives the host a way in. The names are those of v1.9.
 """
 
 import tomllib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -205,5 +206,6 @@ def _files(table: Table) -> None:
     for uri in uris:
         if not uri.startswith("file:"):
             table.fault("trusted_files", f"{uri!r} must begin with file:")
-    for uri in {uri for uri in uris if uris.count(uri) > 1}:
-        table.fault("trusted_files", f"{uri!r} is named twice")
+    for uri, count in Counter(uris).items():
+        if count > 1:
+            table.fault("trusted_files", f"{uri!r} is named twice")
