@@ -27,6 +27,10 @@ COMMANDS = {
     "keys": Command("controller.keys_command:main", "create, list, limit and revoke API keys"),
     "conform": Command("cloister.conform.command:main", "check any OpenAI address"),
     "convert": Command("worker.model.convert:main", "turn pickled weights into safetensors"),
+    "doctor": Command("worker.commands.doctor:main", "tell what this machine offers, what to run"),
+    "plan": Command("worker.commands.plan:main", "tell the memory and the enclave a model needs"),
+    "generate": Command("worker.commands.generate:main", "answer prompts without a server"),
+    "bench": Command("worker.commands.bench:main", "measure what first and later tokens cost"),
     "version": Command("cloister.cli:version", "print the version"),
 }
 

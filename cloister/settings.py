@@ -43,7 +43,7 @@ from cloister.settings_sources import (
     variable,
 )
 
-__all__ = ["CONFIG_VARIABLE", "Settings", "command", "config_path"]
+__all__ = ["CONFIG_VARIABLE", "Settings", "command", "config_path", "flag"]
 
 
 class Settings(Program):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ROOMS = ("cloister", "controller", "worker", "webui")
+ROOMS = ("cloister", "controller", "worker", "webui", "homes")
 
 WORKER_ROOMS = {
     "api": ("api", "engine"),
@@ -18,6 +18,7 @@ WORKER_ROOMS = {
     "execution": ("execution", "model", "engine.step", "kernels"),
     "gpu": ("gpu", "execution.split", "execution.local", "execution.seam", "model", "engine.step"),
     "kernels": ("kernels",),
+    "commands": ("commands", "api", "build", "engine", "model", "settings"),
     "novice": ("novice", "build", "engine.request", "settings"),
 }
 """api -> engine <- model <- execution; of the executions the model knows the seam alone."""
@@ -29,6 +30,7 @@ WITHOUT_TORCH = (
     "cloister/",
     "controller/",
     "webui/",
+    "homes/",
     "worker/api/",
     *(f"worker/engine/{name}.py" for name in ("request", "scheduler", "pages", "step")),
 )

@@ -1,6 +1,7 @@
 """`cloister worker` and `python -m worker`: load a model, serve it, join a controller."""
 
 import asyncio
+import logging
 import socket
 import sys
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from cloister import logs
 from cloister.errors import BadSettings
 from cloister.fleet import FleetLoad, FleetModel, WorkerState
+from cloister.memory import mapped_bytes
 from cloister.serve import listen, serve, url_of
 from cloister.settings import command
 from worker.membership import Membership
@@ -17,6 +19,8 @@ from worker.settings import WorkerSettings
 
 if TYPE_CHECKING:
     from worker.build import Worker
+
+log = logging.getLogger(__name__)
 
 
 @command
@@ -28,6 +32,7 @@ def main(argv: Sequence[str]) -> int:
         from worker.build import build  # torch takes seconds to import: a bad port is told first
 
         worker = build(settings)
+        _tell_memory()
         try:
             asyncio.run(_serve(worker, bound, settings))
         finally:
@@ -42,6 +47,11 @@ async def _serve(worker: "Worker", bound: socket.socket, settings: WorkerSetting
     bound.listen()  # a request that comes right after joining waits instead of failing
     async with _membership(worker, bound, settings):
         await serve(worker.app, bound, on_stop=drain)
+
+
+def _tell_memory() -> None:
+    if (mapped := mapped_bytes()) is not None:
+        log.info("loaded: %.0f MiB of memory are mapped", mapped / 2**20)
 
 
 def _membership(

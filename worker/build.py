@@ -68,7 +68,7 @@ def build(settings: WorkerSettings) -> Worker:
         BadSettings: the cache is too small for one page, or limits contradict each other.
     """
     folder = find_model(settings.model)
-    torch.set_num_threads(settings.threads or _threads(folder))
+    torch.set_num_threads(settings.threads or threads_for(_stored_bytes(folder)))
     is_embedder, placed = embeds(folder, settings.task), _placed(settings)
     model = _model(settings, folder, placed.execution, is_embedder)
     placed.start()
@@ -200,7 +200,10 @@ def _bounds(settings: WorkerSettings) -> Bounds:
     )
 
 
-def _threads(folder: Path) -> int:
-    """One for a small model, else one a core."""
-    size_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    return 1 if size_bytes < SMALL_BYTES else os.cpu_count() or 1
+def threads_for(weights_bytes: int) -> int:
+    """Threads of the tensor operators: one for a small model, else one a core."""
+    return 1 if weights_bytes < SMALL_BYTES else os.cpu_count() or 1
+
+
+def _stored_bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.glob("*.safetensors"))

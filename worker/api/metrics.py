@@ -8,6 +8,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from cloister.memory import mapped_bytes
 from worker.api.aliases import Aliases
 from worker.api.bill import Bill
 from worker.engine.request import Engine, Token
@@ -130,6 +131,8 @@ class _LoadCollector(Collector):
         ):
             yield CounterMetricFamily(f"cloister_{name}", what, value)
             yield CounterMetricFamily(f"vllm:spec_decode_num_{name}", what, value)
+        if (mapped := mapped_bytes()) is not None:
+            yield _gauge("mapped_bytes", "Memory that this worker maps, files included", mapped)
 
 
 def _gauge(name: str, what: str, value: float) -> GaugeMetricFamily:

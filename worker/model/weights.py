@@ -40,6 +40,11 @@ def read_weights(folder: Path, config: ModelConfig, dtype: WeightType) -> ModelW
     return weights
 
 
+def stored_type(folder: Path, dtype: WeightType) -> torch.dtype:
+    """The type that a folder's weights would have, from the files' headers alone."""
+    return _choose(dtype, _stored(shards(folder)))
+
+
 def shards(folder: Path) -> tuple[Path, ...]:
     """The safetensors files of a folder, in order."""
     if (folder / SINGLE).is_file():

@@ -1,0 +1,1 @@
+"""The homes of a worker: its image, and settings of Occlum and Gramine, rendered and checked."""

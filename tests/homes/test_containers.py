@@ -1,0 +1,156 @@
+"""Containers: images hold what their part imports, and descriptions name only what there is."""
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+from controller.settings import ControllerSettings
+from homes.requirements import PARTS, requirements
+from webui.settings import PageSettings
+from worker.settings import WorkerSettings
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKER = ROOT / "docker"
+DOCKERFILE = (DOCKER / "Dockerfile").read_text()
+KUBERNETES = "1.37"
+RESOURCES = ("controller.yaml", "worker.yaml", "webui.yaml")
+
+ENTRY = {
+    "controller": "controller.__main__, controller.app",
+    "worker": "worker.__main__, worker.build, worker.drain, httptools",
+    "webui": "webui.__main__, webui.app, httptools",
+}
+VARIABLES = {
+    f"CLOISTER_{cls.program}_{name}".upper()
+    for cls in (ControllerSettings, WorkerSettings, PageSettings)
+    for name in cls.model_fields
+}
+
+
+def installed(lines: list[str]) -> set[str]:
+    """All distributions that pip brings along with these."""
+    found: set[str] = set()
+    wanted = [Requirement(line) for line in lines]
+    while wanted:
+        one = wanted.pop()
+        name = one.name.lower().replace("_", "-")
+        if name in found or (one.marker and not one.marker.evaluate({"extra": ""})):
+            continue
+        found.add(name)
+        wanted += [Requirement(line) for line in importlib.metadata.requires(name) or ()]
+    return found
+
+
+ONLY = """
+import importlib.metadata, sys
+there = set(sys.argv[1].split())
+absent = {
+    module
+    for module, names in importlib.metadata.packages_distributions().items()
+    if not there & {name.lower().replace("_", "-") for name in names}
+}
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+"""Hides every installed package but those named in the first argument."""
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_image_holds_what_its_part_imports(part: str) -> None:
+    there = installed(requirements(part)) | {"cloister"}
+    program = f"{ONLY}import {ENTRY[part]}"
+    words = [sys.executable, "-c", program, " ".join(sorted(there))]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_package_that_is_left_out_is_missed() -> None:
+    there = installed(requirements("controller")) - {"uvicorn"} | {"cloister"}
+    words = [sys.executable, "-c", f"{ONLY}import {ENTRY['controller']}", " ".join(there)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert "No module named 'uvicorn'" in done.stderr
+
+
+def test_requirements_are_the_project_s_own_lines() -> None:
+    assert "torch==2.13.0" in requirements("worker")
+    assert not any("torch" in line or "gradio" in line for line in requirements("controller"))
+    with pytest.raises(KeyError):
+        requirements("nonsense")
+
+
+def targets() -> dict[str, str]:
+    """The text of each stage of the Dockerfile, by name."""
+    stages = re.split(r"^FROM \S+ AS (\S+)$", DOCKERFILE, flags=re.MULTILINE)[1:]
+    return dict(zip(stages[::2], stages[1::2], strict=True))
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_stage_of_a_part_copies_its_room_and_has_a_check(part: str) -> None:
+    stage = targets()[part]
+    assert f"COPY {part} /app/{part}" in stage
+    assert "HEALTHCHECK" in stage
+    assert "RUN" not in stage
+    assert "USER 10001" in targets()["part"]
+
+
+def test_compose_names_targets_and_settings_that_there_are() -> None:
+    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
+    assert set(services) == set(PARTS)
+    for name, service in services.items():
+        assert service["build"]["target"] == name
+        assert set(service["environment"]) <= VARIABLES
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+
+
+def test_devices_are_in_a_file_of_their_own() -> None:
+    assert "/dev/sgx" not in (DOCKER / "compose.yaml").read_text()
+    assert "/dev/sgx_enclave" in (DOCKER / "compose.sgx.yaml").read_text()
+
+
+def documents() -> list[dict[str, Any]]:
+    return [
+        document
+        for name in RESOURCES
+        for document in yaml.safe_load_all((DOCKER / "kubernetes" / name).read_text())
+    ]
+
+
+@pytest.mark.parametrize(
+    "document", documents(), ids=lambda one: f"{one['kind']}-{one['metadata']['name']}"
+)
+def test_kubernetes_resource_follows_its_schema(document: dict[str, Any]) -> None:
+    kubernetes_validate.validate(document, KUBERNETES, strict=True)
+
+
+def test_schema_sees_a_misspelled_name() -> None:
+    wrong = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}, "specs": {}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
+
+
+def test_kustomization_lists_every_resource() -> None:
+    listed = yaml.safe_load((DOCKER / "kubernetes/kustomization.yaml").read_text())
+    assert tuple(listed["resources"]) == RESOURCES
+
+
+def test_containers_of_kubernetes_use_settings_that_there_are() -> None:
+    for document in documents():
+        if document["kind"] == "Deployment":
+            for container in document["spec"]["template"]["spec"]["containers"]:
+                names = {entry["name"] for entry in container["env"]}
+                assert {name for name in names if name.startswith("CLOISTER_")} <= VARIABLES
+                assert container["securityContext"]["readOnlyRootFilesystem"] is True

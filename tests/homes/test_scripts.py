@@ -1,0 +1,170 @@
+"""The scripts that build and run, with stand-ins for the homes' own tools."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cloister.ports import free_ports
+from homes import occlum
+from homes.__main__ import main
+from tests.homes import fake_occlum
+from tests.homes.test_bom import KEY
+
+ROOT = Path(__file__).parent.parent.parent
+SCRIPTS = [ROOT / "occlum/build_occlum_instance.sh", ROOT / "occlum/run.sh"]
+
+
+class Checkout:
+    """A folder laid out as the repository is, as far as the scripts look at it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "checkout"
+        for name in ("cloister", "homes", "gramine"):
+            (self.root).mkdir(exist_ok=True)
+            (self.root / name).symlink_to(ROOT / name)
+        copy_tracked("occlum", self.root / "occlum")
+        for part in ("python", "site"):
+            (self.root / "occlum/image" / part).mkdir(parents=True)
+        self.log = folder / "log"
+        fake_occlum.install(folder / "bin")
+        self.env = {
+            **os.environ,
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "FAKE_LOG": str(self.log),
+        }
+
+    def run(self, script: str, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(self.root / "occlum" / script), *words],
+            env={**self.env, **env},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=150,
+        )
+
+
+def copy_tracked(name: str, folder: Path) -> None:
+    """A home's own files, and nothing that was built beside them."""
+    folder.mkdir()
+    for path in (ROOT / name).iterdir():
+        if path.is_file():
+            shutil.copy(path, folder)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
+    """Afterwards nothing that it started is left."""
+    made = Checkout(tmp_path)
+    yield made
+    started = made.log.with_suffix(".pid")
+    if started.exists():
+        with suppress(ProcessLookupError):
+            os.kill(int(started.read_text()), signal.SIGKILL)
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> Path:
+    path = tmp_path / "own.pem"
+    path.write_text(KEY)
+    path.chmod(0o600)
+    return path
+
+
+def test_instance_is_built_from_checked_settings(checkout: Checkout, key: Path) -> None:
+    done = checkout.run("build_occlum_instance.sh", KEY=str(key), PROFILE="3b")
+    assert done.returncode == 0, done.stdout
+    made = json.loads((checkout.root / "occlum/instance/Occlum.json").read_text())
+    assert occlum.check(made) == []
+    assert made["resource_limits"]["user_space_size"] == "20480MB"
+    asked = checkout.log.read_text()
+    assert f"occlum build --sign-key {key}" in asked
+    assert "occlum print mrenclave" in asked
+
+
+def test_nothing_is_built_with_a_readable_key_or_none(checkout: Checkout, key: Path) -> None:
+    key.chmod(0o644)
+    done = checkout.run("build_occlum_instance.sh", KEY=str(key))
+    assert (done.returncode, "others can read it" in done.stdout) == (1, True)
+    assert checkout.run("build_occlum_instance.sh").returncode == 2
+    assert not checkout.log.exists()
+
+
+def test_models_of_the_host_are_for_demonstrations(checkout: Checkout) -> None:
+    done = checkout.run("build_occlum_instance.sh", SGX_MODE="SIM", MODELS="/models")
+    assert done.returncode == 0, done.stdout
+    made = json.loads((checkout.root / "occlum/instance/Occlum.json").read_text())
+    assert occlum.check(made) != []
+    assert occlum.check(made, demonstration=True) == []
+
+
+def test_worker_starts_drains_and_stops(checkout: Checkout, tmp_path: Path) -> None:
+    done = checkout.run("build_occlum_instance.sh", SGX_MODE="SIM")
+    assert done.returncode == 0, done.stdout
+    (port,) = free_ports(["127.0.0.1"])
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'[worker]\nmodel = "novice"\nport = {port}\nthreads = 1\ncache_mb = 8\n')
+    url = f"http://127.0.0.1:{port}"
+    env = {"WORKER_URL": url, "CLOISTER_CONFIG": str(settings), "PYTHONPATH": str(ROOT)}
+    started = start(checkout, env)
+    assert started == 0
+    assert httpx.get(f"{url}/ready", trust_env=False).status_code == 200
+    assert "drained" in checkout.run("run.sh", "drain", **env).stdout
+    assert httpx.get(f"{url}/ready", trust_env=False).status_code == 503
+    assert checkout.run("run.sh", "stop", **env).returncode == 0
+    with pytest.raises(httpx.TransportError):
+        httpx.get(f"{url}/health", trust_env=False)
+
+
+def start(checkout: Checkout, env: dict[str, str]) -> int:
+    """Start without a pipe that the worker would hold open."""
+    words = [str(checkout.root / "occlum/run.sh"), "start"]
+    quiet = subprocess.DEVNULL
+    return subprocess.run(
+        words, env={**checkout.env, **env}, stdout=quiet, stderr=quiet, timeout=150
+    ).returncode
+
+
+def test_unknown_word_is_told_what_there_is(checkout: Checkout) -> None:
+    done = checkout.run("run.sh", "dance")
+    assert done.returncode == 2
+    assert "occlum/run.sh drain" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_gramine_s_check_needs_no_gramine(tmp_path: Path) -> None:
+    folder = tmp_path / "gramine"
+    copy_tracked("gramine", folder)
+    for part in ("python", "site"):
+        (folder / "image" / part).mkdir(parents=True)
+    words = ["make", "check", f"ROOT={ROOT}", f"PYTHON={sys.executable}", "PROFILE=7b"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "has no fault" in done.stdout
+    assert 'enclave_size = "65536M"' in (folder / "worker.manifest.in").read_text()
+
+
+@pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
+def test_scripts_have_no_common_mistakes() -> None:
+    done = subprocess.run(["shellcheck", *map(str, SCRIPTS)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("content", ['{"mount": []}', "{"])
+def test_command_tells_each_fault(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "Occlum.json"
+    path.write_text(content)
+    assert main(["check", str(path)]) == 1
+    assert all(line.startswith("error: ") for line in capsys.readouterr().err.splitlines())

@@ -1,0 +1,1 @@
+"""Commands that people run beside the server: plan, doctor, generate, bench."""
