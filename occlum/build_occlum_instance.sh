@@ -6,7 +6,8 @@
 # PROFILE     1b (default), 3b or 7b
 # SETTINGS    the worker's settings, which are measured (default: occlum/cloister.toml)
 # KEY         signs the enclave; without it nothing but a simulation is built (SGX_MODE=SIM)
-# PYTHON      a Python that has Cloister installed, on glibc 2.31 or older (see README.md)
+# PYTHON      a Python that has Cloister installed; it checks, and makes the image where
+#             install_python.sh has not
 # MODELS      a folder of the host to be had at /models: unverified, for demonstrations alone
 set -euo pipefail
 

@@ -20,7 +20,7 @@ from tests.homes import fake_occlum
 from tests.homes.test_bom import KEY
 
 ROOT = Path(__file__).parent.parent.parent
-SCRIPTS = [ROOT / "occlum/build_occlum_instance.sh", ROOT / "occlum/run.sh"]
+SCRIPTS = sorted((ROOT / "occlum").glob("*.sh"))
 
 
 class Checkout:
