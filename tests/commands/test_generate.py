@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from cloister.errors import BadSettings, InternalError
+from cloister.usage import UsageLog
 from tests.fakes.engine import FakeEngine, tokens
 from tests.fakes.vocabulary import write_folder
 from worker.api.app import Readiness, create_app
@@ -16,12 +17,20 @@ from worker.build import Worker
 from worker.commands import generate
 from worker.commands.batch import Answers, Outcome, Task, read_tasks
 from worker.commands.generate import answer_all
+from worker.execution.local import LocalExecution
 
 
 def fake_worker(folder: Path, engine: FakeEngine) -> Worker:
     served = Served.load(write_folder(folder), name="tiny", context_length=200)
-    app, store = create_app(served, engine), ResponseStore()
-    return Worker(engine, served, Readiness(), store, app)  # type: ignore[arg-type]
+    return Worker(
+        engine,  # type: ignore[arg-type]
+        served,
+        Readiness(),
+        ResponseStore(),
+        UsageLog(),
+        create_app(served, engine),
+        LocalExecution(),
+    )
 
 
 async def answer(worker: Worker, tasks: Sequence[Task], at_once: int = 4) -> list[Outcome]:

@@ -46,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         missing = asyncio.run(_run(worker, settings, left, words, answers))
     finally:
-        worker.engine.close()
+        worker.close()
         if answers is not None:
             answers.close()
     if missing:
