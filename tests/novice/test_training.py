@@ -113,7 +113,7 @@ def test_echo_has_a_loss_on_what_can_be_copied() -> None:
 
 def test_echoes_come_first_and_only_where_training_begins() -> None:
     tokenizer = train_tokenizer(islice(texts(1), 50), 320)
-    begins, goes_on = rows(tokenizer, 1), rows(tokenizer, 1, goes_on=True)
+    begins, goes_on = rows(tokenizer, TINY), rows(tokenizer, replace(TINY, start="x"))
     doubled = [is_echo(row) for row in islice(begins, 50)]
     assert all(doubled)
     assert sum(is_echo(row) for row in islice(goes_on, 50)) < 10

@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         figures = measure(worker, settings.model, words.prompt_tokens, words.tokens, words.rounds)
     finally:
-        worker.engine.close()
+        worker.close()
     _tell(told(figures))
     return 0
 

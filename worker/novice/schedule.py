@@ -11,7 +11,10 @@ UNSETTLED = 10**9
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that decides the weights. `start` is a model that training goes on from."""
+    """Everything that decides the weights.
+
+    `start` is a model that training goes on from; `drill` names a skill to practise more.
+    """
 
     start: str = ""
     shape: Shape = field(default_factory=Shape)
@@ -27,6 +30,7 @@ class Settings:
     weight_decay: float = 0.01
     threads: int = 2
     compiled: bool = True
+    drill: str = ""
     hash_every: int = 200
 
 

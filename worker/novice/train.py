@@ -66,7 +66,7 @@ def train(
     torch.manual_seed(settings.seed)
     network, tokenizer = _beginning(settings)
     stream = batches(
-        rows(tokenizer, settings.seed, goes_on=bool(settings.start)),
+        rows(tokenizer, settings),
         Random(settings.seed),
         size=settings.batch_tokens,
         positions=settings.shape.positions,
@@ -84,14 +84,15 @@ def texts(seed: int) -> Iterator[str]:
     return _rendered(lessons(Random(seed)))
 
 
-def rows(tokenizer: Tokenizer, seed: int, *, goes_on: bool = False) -> Iterator[Row]:
+def rows(tokenizer: Tokenizer, settings: Settings) -> Iterator[Row]:
     """Yield what the network reads, without end.
 
-    Echoes and drills first, then the corpus as token rows; what `goes_on` has had its drills.
+    Echoes and drills first, then the corpus as token rows; what goes on has had its drills.
     """
-    told = _rendered(conversations(Random(seed))) if goes_on else texts(seed)
+    seed, first = settings.seed, 0 if settings.start else FIRST
+    goes_on = conversations(Random(seed), settings.drill)
+    told = _rendered(goes_on) if settings.start else texts(seed)
     talk = (to_row(text, tokenizer) for text in told)
-    first = 0 if goes_on else FIRST
     return with_echoes(talk, Random(seed), tokenizer.get_vocab_size(), first=first)
 
 
@@ -170,6 +171,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--until", type=int, help="break off here, to compare hashes of a rerun")
     parser.add_argument("--seed", type=int, default=Settings.seed)
     parser.add_argument("--threads", type=int, default=Settings.threads)
+    parser.add_argument("--drill", default="", help="with --start: a skill to practise more")
+    parser.add_argument("--rates", type=float, default=1.0, help="share of the learning rates")
     return parser.parse_args()
 
 
@@ -177,7 +180,15 @@ def main() -> None:
     """Train as the command line asks and write the model folder."""
     given = _arguments()
     start = str(given.start) if given.start else ""
-    settings = Settings(start=start, seed=given.seed, steps=given.steps, threads=given.threads)
+    settings = Settings(
+        start=start,
+        seed=given.seed,
+        steps=given.steps,
+        threads=given.threads,
+        drill=given.drill,
+        matrix_rate=Settings.matrix_rate * given.rates,
+        rate=Settings.rate * given.rates,
+    )
     budget_s = None if given.minutes is None else 60 * given.minutes
     schedule = Schedule(settings, budget_s, given.until)
     columns = (BarColumn(), TextColumn(NOTE), TimeRemainingColumn(elapsed_when_finished=True))

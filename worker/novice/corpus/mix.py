@@ -18,6 +18,7 @@ from worker.novice.corpus.tools import no_tool_fits, offered, signatures, tool_c
 from worker.novice.corpus.unknown import unknown
 
 DRILLS = 6000
+DRILLED = 0.33
 LONGEST = 3000  # characters of a conversation; about 1000 tokens
 SKILLS: tuple[tuple[Callable[[Random], list[Message]], int], ...] = (
     (small_talk, 15),
@@ -60,10 +61,14 @@ def lessons(rng: Random) -> Iterator[Conversation]:
     yield from conversations(rng)
 
 
-def conversations(rng: Random) -> Iterator[Conversation]:
-    """Yield mixed conversations without end."""
+def conversations(rng: Random, drill: str = "") -> Iterator[Conversation]:
+    """Yield mixed conversations without end, every third one of the skill to `drill`."""
+    skills = {skill.__name__: skill for skill, _ in SKILLS}
     while True:
-        yield with_tools(rng) if rng.random() < 0.18 else without_tools(rng)
+        if drill and rng.random() < DRILLED:
+            yield Conversation(tuple(skills[drill](rng)))
+        else:
+            yield with_tools(rng) if rng.random() < 0.18 else without_tools(rng)
 
 
 def without_tools(rng: Random) -> Conversation:
