@@ -160,7 +160,7 @@ async def test_huge_body_is_refused(http: httpx.AsyncClient) -> None:
 
 
 async def test_unknown_routes_answer_in_the_shape_of_errors(http: httpx.AsyncClient) -> None:
-    missing = await http.post("/v1/embeddings", json={})
+    missing = await http.post("/v1/images", json={})
     assert (missing.status_code, error_of(missing)["code"]) == (404, "route_not_found")
     wrong = await http.get(CHAT)
     assert (wrong.status_code, error_of(wrong)["code"]) == (405, "method_not_allowed")
