@@ -59,7 +59,7 @@ class FleetModel(Message):
     id: str = Field(min_length=1, max_length=256)
     created: Count
     context_length: Count
-    execution: str = Field("local", max_length=256)
+    execution: str = Field(default="local", max_length=256)
 
 
 class FleetLoad(Message):
