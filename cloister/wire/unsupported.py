@@ -41,6 +41,7 @@ MESSAGE: Neutral = {
 RESPONSE: Neutral = {
     "access_programs": (),
     "background": (False,),
+    "background_options": (),
     "context_management": ([],),
     "conversation": (),
     "image": (),
