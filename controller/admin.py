@@ -5,8 +5,8 @@ from datetime import date
 
 from fastapi import FastAPI
 
+from cloister import openapi
 from cloister.wire.base import Answered
-from controller import document
 from controller.accounts import Accounts
 from controller.ledger import FIRST_DAY, LAST_DAY
 
@@ -28,7 +28,7 @@ class UsageList(Answered):
 def install(app: FastAPI, accounts: Accounts) -> None:
     """Add the routes."""
 
-    @app.get("/admin/usage", responses=document.errors(400, 401, 403))
+    @app.get("/admin/usage", responses=openapi.errors(400, 401, 403))
     async def usage(since: date | None = None, until: date | None = None) -> UsageList:
         """Usage by key, of the days (UTC) from `since` to `until`, both included."""
         days = (str(since or FIRST_DAY), str(until or LAST_DAY))

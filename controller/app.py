@@ -10,7 +10,7 @@ from pydantic import SecretStr, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cloister import anthropic, http
+from cloister import anthropic, http, openapi
 from cloister.errors import BadRequest
 from cloister.fleet import (
     BEAT_PATH,
@@ -24,13 +24,13 @@ from cloister.fleet import (
     Leave,
     Message,
 )
+from cloister.openapi import body_of
 from cloister.response_id import PREVIOUS, not_found, previous_not_found, tag_of
 from cloister.wire.models import Model, ModelList
 from cloister.wire.parse import parse_object
 from controller import admin, document
 from controller.access import Access
 from controller.accounts import Accounts
-from controller.document import body_of
 from controller.metrics import CONTENT_TYPE, Metrics
 from controller.registry import Registry, model_not_found
 from controller.relay import ANSWER_TOKENS, RESPONSES, Ask, Relay, RelayedAnswer
@@ -146,12 +146,12 @@ def _add_responses(app: FastAPI, relay: Relay) -> None:
 
 
 def _add_models(app: FastAPI, registry: Registry) -> None:
-    @app.get("/v1/models", responses=document.errors(401, 403))
+    @app.get("/v1/models", responses=openapi.errors(401, 403))
     async def models() -> ModelList:
         """All models that the fleet serves."""
         return ModelList(data=[_model(model) for model in registry.models()])
 
-    @app.get("/v1/models/{name:path}", responses=document.errors(401, 403, 404))
+    @app.get("/v1/models/{name:path}", responses=openapi.errors(401, 403, 404))
     async def model(name: str) -> Model:
         """One model."""
         for model in registry.models():
@@ -161,19 +161,19 @@ def _add_models(app: FastAPI, registry: Registry) -> None:
 
 
 def _add_fleet(app: FastAPI, registry: Registry, accounts: Accounts) -> None:
-    @app.post(JOIN_PATH, responses=document.errors(*FLEET_ERRORS), openapi_extra=body_of(Join))
+    @app.post(JOIN_PATH, responses=openapi.errors(*FLEET_ERRORS), openapi_extra=body_of(Join))
     async def join(request: Request) -> Joined:
         """A worker comes."""
         return registry.join(await _told(request, Join))
 
-    @app.post(BEAT_PATH, responses=document.errors(404, *FLEET_ERRORS), openapi_extra=body_of(Beat))
+    @app.post(BEAT_PATH, responses=openapi.errors(404, *FLEET_ERRORS), openapi_extra=body_of(Beat))
     async def beat(request: Request) -> Heard:
         """A worker is alive, and tells what requests have cost."""
         told = await _told(request, Beat)
         registry.beat(told)
         return await accounts.count(told.usage)
 
-    @app.post(LEAVE_PATH, responses=document.errors(*FLEET_ERRORS), openapi_extra=body_of(Leave))
+    @app.post(LEAVE_PATH, responses=openapi.errors(*FLEET_ERRORS), openapi_extra=body_of(Leave))
     async def leave(request: Request) -> Heard:
         """A worker goes."""
         told = await _told(request, Leave)
@@ -187,14 +187,14 @@ def _add_operation(app: FastAPI, registry: Registry, metrics: Metrics) -> None:
         """Alive."""
         return {"status": "ok"}
 
-    @app.get("/ready", responses=document.errors(503))
+    @app.get("/ready", responses=openapi.errors(503))
     async def ready() -> dict[str, str]:
         """At least one worker takes requests."""
         if not registry.ready:
             raise registry.no_worker()
         return {"status": "ready"}
 
-    @app.get("/metrics", response_class=Response, responses=document.errors(401, 403))
+    @app.get("/metrics", response_class=Response, responses=openapi.errors(401, 403))
     async def metrics_text() -> Response:
         """Numbers for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from cloister import anthropic
 from cloister.fleet import TOKEN_HEADER, Beat, Join, Leave
+from cloister.openapi import MEMBERS, body_of, reference
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
@@ -21,7 +22,6 @@ from cloister.wire.response_events import ResponseEvent
 from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
 from controller.access import ADMIN_PATHS, FLEET_PATHS, OPEN_PATHS
 
-MEMBERS = "#/components/schemas/{model}"
 RELAYED_ERRORS = (400, 401, 403, 404, 408, 413, 429, 500, 503)
 
 TYPES: dict[str, tuple[type[BaseModel], type[BaseModel], type[BaseModel] | None]] = {
@@ -42,19 +42,6 @@ SECURITY = {
     "worker": {"type": "apiKey", "in": "header", "name": TOKEN_HEADER},
 }
 
-Responses = dict[int | str, dict[str, Any]]
-
-
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The part of a route's description that says what body it takes."""
-    content = {"application/json": {"schema": _reference(model)}}
-    return {"requestBody": {"required": True, "content": content}}
-
-
-def errors(*statuses: int) -> Responses:
-    """Answers with OpenAI's error body."""
-    return {status: {"model": ErrorBody} for status in statuses}
-
 
 def install(app: FastAPI, relayed: Iterable[str]) -> None:
     """Let `app` publish the document, with the `relayed` paths, at /openapi.json."""
@@ -71,11 +58,11 @@ def install(app: FastAPI, relayed: Iterable[str]) -> None:
 
 def _relayed(path: str) -> dict[str, Any]:
     asked, answered, event = TYPES[path]
-    content = {"application/json": {"schema": _reference(answered)}}
+    content = {"application/json": {"schema": reference(answered)}}
     if event is not None:
-        content["text/event-stream"] = {"schema": _reference(event)}
+        content["text/event-stream"] = {"schema": reference(event)}
     error = MessageErrorBody if anthropic.owns(path) else ErrorBody
-    fault = {"application/json": {"schema": _reference(error)}}
+    fault = {"application/json": {"schema": reference(error)}}
     responses = {
         str(status): {"description": "An error", "content": fault} for status in RELAYED_ERRORS
     }
@@ -119,7 +106,3 @@ def _security(path: str) -> Iterator[dict[str, list[str]]]:
         return
     by_start = {FLEET_PATHS: "worker", ADMIN_PATHS: "admin"}
     yield {next((name for start, name in by_start.items() if path.startswith(start)), "key"): []}
-
-
-def _reference(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": MEMBERS.format(model=model.__name__)}

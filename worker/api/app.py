@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
-from cloister import __version__, anthropic, http
+from cloister import __version__, anthropic, http, openapi
 from cloister.errors import Unavailable
 from cloister.usage import UsageLog
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
@@ -98,7 +98,7 @@ def _add_generation(app: FastAPI, generator: Generator, readiness: Readiness) ->
         "/v1/chat/completions",
         response_model=None,
         responses=document.answers(ChatAnswer, ChatChunk),
-        openapi_extra=document.body_of(ChatRequest),
+        openapi_extra=openapi.body_of(ChatRequest),
     )
     async def chat_completions(request: HttpRequest) -> Response:
         """Answer a conversation, whole or as a stream of events."""
@@ -109,7 +109,7 @@ def _add_generation(app: FastAPI, generator: Generator, readiness: Readiness) ->
         "/v1/completions",
         response_model=None,
         responses=document.answers(CompletionAnswer, CompletionChunk),
-        openapi_extra=document.body_of(CompletionRequest),
+        openapi_extra=openapi.body_of(CompletionRequest),
     )
     async def completions(request: HttpRequest) -> Response:
         """Continue a text, whole or as a stream of events."""
@@ -120,7 +120,7 @@ def _add_generation(app: FastAPI, generator: Generator, readiness: Readiness) ->
         "/v1/responses",
         response_model=None,
         responses=document.answers(ResponseBody, ResponseEvent),
-        openapi_extra=document.body_of(ResponseRequest),
+        openapi_extra=openapi.body_of(ResponseRequest),
     )
     async def responses(request: HttpRequest) -> Response:
         """Answer a conversation by items, whole or as a stream of typed events."""
@@ -133,7 +133,7 @@ def _add_messages(app: FastAPI, generator: Generator, readiness: Readiness) -> N
         anthropic.ROUTE,
         response_model=None,
         responses=document.answers(MessageAnswer, MessageEvent, MessageErrorBody),
-        openapi_extra=document.body_of(MessageRequest),
+        openapi_extra=openapi.body_of(MessageRequest),
     )
     async def messages(request: HttpRequest) -> Response:
         """Answer a conversation in Anthropic's form, whole or as a stream of events."""
@@ -144,8 +144,8 @@ def _add_messages(app: FastAPI, generator: Generator, readiness: Readiness) -> N
     @app.post(
         f"{anthropic.ROUTE}/count_tokens",
         response_model=InputTokens,
-        responses=document.errors(400, 401, 404, 413, 429, 500, body=MessageErrorBody),
-        openapi_extra=document.body_of(CountRequest),
+        responses=openapi.errors(400, 401, 404, 413, 429, 500, body=MessageErrorBody),
+        openapi_extra=openapi.body_of(CountRequest),
     )
     async def count_tokens(request: HttpRequest) -> Response:
         """The length of a conversation's prompt."""
@@ -154,13 +154,13 @@ def _add_messages(app: FastAPI, generator: Generator, readiness: Readiness) -> N
 
 
 def _add_tokens(app: FastAPI, generator: Generator) -> None:
-    statuses = document.errors(400, 401, 404, 413, 429, 500)
+    statuses = openapi.errors(400, 401, 404, 413, 429, 500)
 
     @app.post(
         "/tokenize",
         response_model=Tokenized,
         responses=statuses,
-        openapi_extra=document.body_of(TokenizeRequest),
+        openapi_extra=openapi.body_of(TokenizeRequest),
     )
     async def tokenize(request: HttpRequest) -> Response:
         """A prompt, or that of a conversation, as token ids."""
@@ -170,7 +170,7 @@ def _add_tokens(app: FastAPI, generator: Generator) -> None:
         "/detokenize",
         response_model=Detokenized,
         responses=statuses,
-        openapi_extra=document.body_of(DetokenizeRequest),
+        openapi_extra=openapi.body_of(DetokenizeRequest),
     )
     async def detokenize(request: HttpRequest) -> Response:
         """The text of token ids."""
@@ -181,8 +181,8 @@ def _add_embeddings(app: FastAPI, generator: Generator, readiness: Readiness) ->
     @app.post(
         "/v1/embeddings",
         response_model=None,
-        responses={200: {"model": EmbeddingAnswer}, **document.errors(*document.FAILURES)},
-        openapi_extra=document.body_of(EmbeddingRequest),
+        responses={200: {"model": EmbeddingAnswer}, **openapi.errors(*document.FAILURES)},
+        openapi_extra=openapi.body_of(EmbeddingRequest),
     )
     async def embeddings(request: HttpRequest) -> Response:
         """A vector of each text."""
@@ -191,12 +191,12 @@ def _add_embeddings(app: FastAPI, generator: Generator, readiness: Readiness) ->
 
 
 def _add_models(app: FastAPI, served: Served) -> None:
-    @app.get("/v1/models", responses=document.errors(401))
+    @app.get("/v1/models", responses=openapi.errors(401))
     async def models() -> ModelList:
         """The model under its name and its aliases."""
         return ModelList(data=[served.model(name) for name in (served.name, *served.aliases)])
 
-    @app.get("/v1/models/{name:path}", responses=document.errors(401, 404))
+    @app.get("/v1/models/{name:path}", responses=openapi.errors(401, 404))
     async def model(name: str) -> Model:
         """One model."""
         check_name(served, name)
@@ -209,13 +209,13 @@ def _add_operation(app: FastAPI, engine: Engine, readiness: Readiness, metrics: 
         """Alive."""
         return {"status": "ok"}
 
-    @app.get("/ready", responses=document.errors(503))
+    @app.get("/ready", responses=openapi.errors(503))
     async def ready() -> dict[str, str]:
         """Takes requests."""
         readiness.check()
         return {"status": "ready"}
 
-    @app.post("/worker/drain", responses=document.errors(401))
+    @app.post("/worker/drain", responses=openapi.errors(401))
     async def drain() -> JSONResponse:
         """Take no new requests and finish those that wait or run."""
         readiness.state = "draining"
@@ -223,7 +223,7 @@ def _add_operation(app: FastAPI, engine: Engine, readiness: Readiness, metrics: 
         left = load.queued_requests + load.running_requests
         return JSONResponse({"status": "draining", "requests": left})
 
-    @app.get("/metrics", response_class=Response, responses=document.errors(401))
+    @app.get("/metrics", response_class=Response, responses=openapi.errors(401))
     async def metrics_text() -> Response:
         """Numbers for Prometheus."""
         return Response(metrics.text(), media_type=CONTENT_TYPE)

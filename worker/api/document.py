@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cloister.fleet import TOKEN_HEADER
+from cloister.openapi import MEMBERS, Responses, errors, reference
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
@@ -18,8 +19,6 @@ from cloister.wire.response import ResponseRequest
 from cloister.wire.response_events import ResponseEvent
 from cloister.wire.tokens import DetokenizeRequest, TokenizeRequest
 from worker.api.access import OPEN_PATHS
-
-MEMBERS = "#/components/schemas/{model}"
 
 SECURITY = {"token": {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}}
 """Of a worker that was started with a token; without one all routes are open."""
@@ -33,27 +32,14 @@ EVENTS = (ChatChunk, CompletionChunk, ResponseEvent, MessageEvent)
 FAILURES = (400, 401, 404, 408, 413, 429, 500, 503)
 """How a route that asks the model may fail."""
 
-Responses = dict[int | str, dict[str, Any]]
-
-
-def body_of(model: type[BaseModel]) -> dict[str, Any]:
-    """The part of a route's description that says what body it takes."""
-    content = {"application/json": {"schema": _reference(model)}}
-    return {"requestBody": {"required": True, "content": content}}
-
 
 def answers(
     whole: type[BaseModel], chunk: type[BaseModel], error: type[BaseModel] = ErrorBody
 ) -> Responses:
     """The answers of a route that generates."""
-    events = {"text/event-stream": {"schema": _reference(chunk)}}
+    events = {"text/event-stream": {"schema": reference(chunk)}}
     refusals = errors(*FAILURES, body=error)
     return {200: {"model": whole, "content": events}, **refusals}
-
-
-def errors(*statuses: int, body: type[BaseModel] = ErrorBody) -> Responses:
-    """Answers with an error body, OpenAI's if none is named."""
-    return {status: {"model": body} for status in statuses}
 
 
 def install(app: FastAPI) -> None:
@@ -84,7 +70,3 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
             route["responses"].pop("422", None)
             route["security"] = [] if path in OPEN_PATHS else [{"token": []}]
     return document
-
-
-def _reference(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": MEMBERS.format(model=model.__name__)}

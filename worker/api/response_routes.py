@@ -6,10 +6,10 @@ from fastapi import FastAPI, Query
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
+from cloister import openapi
 from cloister.errors import BadRequest
 from cloister.wire.response import Deleted, ResponseBody
 from cloister.wire.response_items import Item, ItemList
-from worker.api import document
 from worker.api.response_frames import dumped
 from worker.api.response_store import ResponseStore
 
@@ -25,7 +25,7 @@ def add(app: FastAPI, store: ResponseStore) -> None:
     @app.get(
         KEPT,
         response_model=None,
-        responses={200: {"model": ResponseBody}, **document.errors(400, 401, 404)},
+        responses={200: {"model": ResponseBody}, **openapi.errors(400, 401, 404)},
     )
     async def retrieve(request: HttpRequest, response_id: str) -> Response:
         """A kept response."""
@@ -33,14 +33,14 @@ def add(app: FastAPI, store: ResponseStore) -> None:
         kept = store.find(request.state.tenant, response_id)
         return Response(dumped(kept.response), media_type=JSON)
 
-    @app.delete(KEPT, responses=document.errors(400, 401, 404))
+    @app.delete(KEPT, responses=openapi.errors(400, 401, 404))
     async def delete(request: HttpRequest, response_id: str) -> Deleted:
         """Forget a response; those that followed it keep its items."""
         _check_queries(request, ())
         store.delete(request.state.tenant, response_id)
         return Deleted(id=response_id)
 
-    @app.get(f"{KEPT}/input_items", responses=document.errors(400, 401, 404))
+    @app.get(f"{KEPT}/input_items", responses=openapi.errors(400, 401, 404))
     async def input_items(
         request: HttpRequest,
         response_id: str,
@@ -56,7 +56,7 @@ def add(app: FastAPI, store: ResponseStore) -> None:
         first, last = (page[0].id, page[-1].id) if page else ("", "")
         return ItemList(data=page, first_id=first, last_id=last, has_more=len(rest) > limit)
 
-    @app.post(f"{KEPT}/cancel", response_model=None, responses=document.errors(400, 401, 404))
+    @app.post(f"{KEPT}/cancel", response_model=None, responses=openapi.errors(400, 401, 404))
     async def cancel(request: HttpRequest, response_id: str) -> Response:
         """Refused: a kept response has ended. One that runs ends when its client leaves."""
         store.find(request.state.tenant, response_id)
