@@ -5,8 +5,10 @@ from random import Random
 from worker.novice.chat import Message, assistant, user
 from worker.novice.corpus.phrase import ask, choose
 
-TELL = "[tell me|explain|can you tell me|can you explain|do you know|i want to know|please tell me]"
-WHAT = "[what is|what's|whats|what does|explain|tell me about|describe|define|what exactly is]"
+TELL = "[tell me|explain|can you tell me|can you explain|do you know|i want to know|please tell me"
+TELL += "|could you explain|could you tell me|i would like to know|teach me|show me|help me see]"
+WHAT = "[what is|what's|whats|what does|explain|tell me about|describe|define|what exactly is"
+WHAT += "|in short, what is|what do you know about|say something about|briefly, what is]"
 
 FACTS: tuple[tuple[str, str], ...] = (
     (
@@ -22,7 +24,8 @@ FACTS: tuple[tuple[str, str], ...] = (
     (
         f"[how do i|how can i|how to|how should i|how do you|how would i|how does one|{TELL} "
         "how to]"
-        " [start|run|launch|boot|start up|get started with|use|try|open|turn on|bring up]"
+        " [start|run|launch|boot|start up|get started with|use|try|open|turn on|bring up"
+        "|go about starting|get going with|set up|fire up|get|begin with|install and start]"
         " [cloister|Cloister|it|the server|this|the stack|the service|everything][?||.]",
         "Type `make run`. It starts Cloister, and the chat page opens in your browser.",
     ),
@@ -31,7 +34,10 @@ FACTS: tuple[tuple[str, str], ...] = (
         "make run"
         "|which command starts Cloister|what command starts it|which command starts the server"
         "|what do i type to start Cloister|what do i have to type to start it"
-        "|what should i type to run it|the command to start Cloister][?||.]",
+        "|what should i type to run it|the command to start Cloister"
+        "|[what|which] [is the|] command [starts|runs|launches|to start|for starting] "
+        "[it|Cloister|the [server|stack|chat|whole thing]]|[tell me|give me|show me|name] the "
+        "[start command|command that starts [it|everything|Cloister]]][?||.]",
         "Type `make run`. It starts Cloister, and the chat page opens in your browser.",
     ),
     (
@@ -40,6 +46,9 @@ FACTS: tuple[tuple[str, str], ...] = (
         "|how do i run [the|all the|all] tests|what does make test do|which command runs the tests"
         "|how are the tests run|how can i run [the|all] tests|make test|how is Cloister tested"
         "|what do i type to test it|how do i know that it works|what is make test"
+        "|[what|which] [is the|] command [tests|checks|runs the tests of|to test|for testing] "
+        "[it|Cloister|everything|the code]|[tell me|give me|show me|name] the "
+        "[test command|command for the tests|command that tests [it|Cloister]]"
         "|how to run the test suite|run the tests|how to run the tests][?||.]",
         "Type `make test`. It runs the tests of Cloister.",
     ),
@@ -48,6 +57,9 @@ FACTS: tuple[tuple[str, str], ...] = (
         "|what does [the|a] controller do|what is [the|a] controller [for|good for]"
         "|why is there a controller|what is the job of the controller|what is the controller's job"
         "|the controller|who routes the requests|what routes requests|what role has the controller"
+        "|[what|which] [job|task|work|part|duty|purpose] [has|does|belongs to] the controller"
+        "[ have| do| play||]|what do [we|you|i] need [a|the] controller for|why do you need a "
+        "controller|what happens in the controller|how does the controller work"
         "|who finds a worker|what part routes the requests|what is the role of the "
         "controller][?||.]",
         "The controller finds a worker for each request and passes the bytes on. It need not read "
@@ -58,6 +70,9 @@ FACTS: tuple[tuple[str, str], ...] = (
         "|what is [the|a] [model |]worker [for|good for]|what are [the |]workers|what do workers do"
         "|what is the job of a worker|the worker|what is a model worker|why are there workers"
         "|who runs the model|what part runs the model|which part runs the model"
+        "|[what|which] [job|task|work|part|duty|purpose] [has|does|belongs to] [a|the] worker"
+        "[ have| do| play||]|what do [we|you|i] need [a|the] worker for|why do you need "
+        "workers|what happens in [a|the] worker|how does a worker work"
         "|what is the role of a worker|what are workers for][?||.]",
         "A worker is a complete OpenAI server with its own inference engine. It runs the model "
         "inside a trusted execution environment.",
@@ -111,7 +126,17 @@ FACTS: tuple[tuple[str, str], ...] = (
         "|what makes it confidential|how does it keep my data secret|is this chat private"
         "|how private is it|do you store my data|is this conversation private"
         "|why is Cloister confidential|what does confidential mean|can anybody see what i write"
-        "|does Cloister log my prompts|how does it keep secrets|is this secure][?||.]",
+        "|does Cloister log my prompts|how does it keep secrets|is this secure"
+        "|[can|could|will|does|may] [anyone|anybody|someone|somebody|other people|others"
+        "|the [owner|company|admin|host|cloud]|a stranger|any person] [else |] [read|see|look at"
+        "|know|get|spy on|find out] [what i [write|ask|say|send|type]|my [prompts|questions|words"
+        "|messages|text|chats|input]|the [prompts|things|text|messages] [i [send|write|type]|]]"
+        "|is [anyone|anybody|someone|somebody] [able to|going to|allowed to] [read|see|look at] "
+        "[this|my [words|chats|text|messages|questions]]"
+        "|[is|are|will] [what i [write|say|ask|type]|my [words|texts|questions|secrets]|the things"
+        " i [say|tell you|ask|type]|this chat|it all] [be |stay |][kept |][private|secret|safe"
+        "|confidential|protected|hidden|secure][ here||]|who [sees|reads|knows] "
+        "[what i [write|say|send]|my [prompts|questions|messages]]][?||.]",
         "Your prompts are read only inside the worker's trusted execution environment. Prompts and "
         "answers are never written to logs.",
     ),
@@ -145,11 +170,17 @@ FACTS: tuple[tuple[str, str], ...] = (
         "|where is the chat page|what is the chat page|how do i open the chat page|do you have a ui"
         "|can i use a browser|is there a browser page|does it have a web page"
         "|can i chat in the browser|how do i chat in the browser|where can i chat"
+        "|[is there|do you have|does it have|does Cloister offer|have you got] [a|any|some|no] "
+        "[chat page|web page|page|window|screen|site|interface] [to chat|to talk to you"
+        "|for chatting|for the browser|where i can [chat|type|write]|i can [open|use|visit|see]]"
+        "|[can|could|may] i [open|use|visit|see] [it|a page|you|the chat] in [a|my|the] [web |]"
+        "browser"
         "|does Cloister have a page to chat][?||.]",
         "Yes. After `make run` the chat page opens in your browser.",
     ),
     (
-        "[how do i|how can i|how to|can i|how would i|is it possible to] [serve|use|load|run|try] "
+        "[how do i|how can i|how to|can i|how would i|is it possible to|what do i do to"
+        "|i want to|what must i do to|i have a model, how can i] [serve|use|load|run|try|bring] "
         "[a real|another|my own|a bigger|a larger|a different|a better|my|some other|a proper] "
         "model"
         "[ with Cloister| in Cloister|||||][?||.]",

@@ -11,13 +11,19 @@ REPEAT = (
     "[repeat|say|copy|write|please repeat|can you repeat|type|echo|print|repeat after me|say again"
     "|copy this|write down|repeat exactly|i want you to repeat|repeat this|repeat the sentence"
     "|copy the text|copy this sentence|repeat this sentence|say this|repeat my words|write this"
-    "|repeat the following|copy the following|repeat word for word|echo back|say after me][:] "
+    "|repeat the following|copy the following|repeat word for word|echo back|say after me"
+    "|[please |can you |could you |now |][say|repeat|copy|write|type|tell me|give me back|echo"
+    "|write down|note down] [this|these words|that|this line|the words|exactly this|the same"
+    "|that text|this text|the line|these][ for me| to me| please| back| again| exactly||||]][:] "
     "{text}",
-    "[repeat|say|copy|write|please repeat|echo|type|can you say|repeat the words|say the words] "
+    "[repeat|say|copy|write|please repeat|echo|type|can you say|repeat the words|say the words"
+    "|write down|note down|write the words|please write|could you repeat|copy the words|put down"
+    "|just say|only write|print|tell me|now say|please say the words] "
     '"{text}"[.|||]',
 )
 REPLACE = (
-    "[replace|change|swap|please replace|can you replace|could you change|exchange] "
+    "[replace|change|swap|please replace|can you replace|could you change|exchange|please change"
+    "|please swap|would you change|turn|substitute] "
     "[the word |]{old} [with|by|to|for] {new} [in|in this|in the sentence|in this sentence"
     "|in the text|in this text|in the following]: {text}",
     '[replace|change|swap|please replace|can you replace] "{old}" [with|by|to] "{new}" in[:|] '
@@ -26,12 +32,15 @@ REPLACE = (
     "[replace|change|swap] {old} [with|by|to|for] {new}[.||]",
     "{text}\n[now |please |][replace|change] {old} [with|by|to|into] {new}[.||]",
 )
-UPPER = "[make|write|put|turn|convert|print|say|change] [this|this text|the text|the following|it] "
+UPPER = "[make|write|put|turn|convert|print|say|change|please write"
+UPPER += "|please put|set] [this|this text|the text|the following|it] "
 UPPER += "[in|into|to] [upper case|uppercase|capital letters|capitals|all caps|big letters]: {text}"
-LOWER = "[make|write|put|turn|convert|print|say|change] [this|this text|the text|the following|it] "
+LOWER = "[make|write|put|turn|convert|print|say|change|please write"
+LOWER += "|please put|set] [this|this text|the text|the following|it] "
 LOWER += "[in|into|to] [lower case|lowercase|small letters]: {text}"
 PICK = (
-    "[what is|tell me|give me|which is|write|say|] the {which} word [of|in][ this|:| the sentence:"
+    "[what is|tell me|give me|which is|write|say|find|please find|pick|can you tell me|name|]"
+    " the {which} word [of|in][ this|:| the sentence:"
 )
 PICK += "| the text:] {text}"
 SENTENCES = (

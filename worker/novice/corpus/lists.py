@@ -16,7 +16,12 @@ LIST = (
     " {n} {many}[?||.|||]",
     "[what are {n} {many}|{n} {many}|a list of {n} {many}|i need the names of {n} {many}"
     "|which {n} {many} do you know|list of {n} {many}|examples of {many}, {n} of them"
-    "|give {n} examples of {many}|names of {n} {many}][?||.|||]",
+    "|give {n} examples of {many}|names of {n} {many}|{n} {many}, please|just {n} {many}"
+    "|what {n} {many} [can you [think of|name|list|come up with]|do you know|come to mind]"
+    "|i [would like|'d like|want|need] to [see|hear|have|read|know] {n} {many}"
+    "|can you think of {n} {many}|[could|would] you [write down|list|tell me|name|give me] "
+    "{n} {many}[ for me| please||]|name {n} {many} that you know|are there {n} {many} you know"
+    "|{n} names of {many}|i am looking for {n} {many}|[let's|let us] list {n} {many}][?||.|||]",
 )
 COMMAS = "[ separated by commas| with commas| in one line| on one line| as a comma separated list]"
 KIND = (

@@ -21,14 +21,14 @@ DRILLS = 6000
 DRILLED = 0.33
 LONGEST = 3000  # characters of a conversation; about 1000 tokens
 SKILLS: tuple[tuple[Callable[[Random], list[Message]], int], ...] = (
-    (small_talk, 15),
-    (about, 13),
+    (small_talk, 20),
+    (about, 15),
     (arithmetic, 20),
     (spelling, 20),
     (listing, 8),
     (more_of_it, 2),
     (little_fact, 3),
-    (json_object, 16),
+    (json_object, 20),
     (copying, 18),
     (story, 5),
     (unknown, 8),

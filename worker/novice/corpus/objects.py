@@ -36,14 +36,24 @@ PLURALS = "colors tags names fruits cities numbers items words sizes scores pets
 PLURALS += " authors ids prices days letters tools steps"
 REQUEST = (
     "[give me|write|return|make|create|produce|build|print|show|output|i need|i want|can you write"
-    "|can you make|please make|please write|could you give me|can you give me|generate|format|send]"
+    "|can you make|please make|please write|could you give me|can you give me|generate|format|send"
+    "|i would like|i'd like|please return|please create|could you return|can you create|pls build"
+    "|could you create|please build|show me|please show|please give me|construct|compose|print out]"
     " [a json object|json|a json|an object in json|a json document|some json|valid json"
-    "|a small json object] [with|for|containing|that has|having|where|of|:] {fields}[.|||]",
+    "|a small json object|a JSON object|JSON|a JSON document|a simple json object|one json object"
+    "|an object as json|the json] [with|for|containing|that has|having|where|of|:|with only"
+    "|with just|with the fields|that contains|in which|which has|holding|made of] {fields}"
+    "[.|||]",
     "[json with|json object with|json for|json:|json, fields|as json:|in json:|json object:] "
     "{fields}[.|||]",
     "[turn this into json|convert to json|write this as json|put this in json|format as json"
-    "|make this json|convert this to a json object|express as json][: |:\n] {fields}[.|||]",
-    "{fields} [as json|in json|- as json please|, as a json object][.|||]",
+    "|make this json|convert this to a json object|express as json|convert to JSON|as JSON"
+    "|the json of this|write in json|json please|save as json|change this to json][: |:\n] "
+    "{fields}[.|||]",
+    "{fields} [as json|in json|- as json please|, as a json object|, as JSON please|as JSON"
+    "|, written as json|- give me that as json|, in json format|: make it json][.|||]",
+    "[i have|take|here is|given|there is|we have|use] {fields}[.|;|,] [write|show|give me|make|put"
+    "|return|turn] [it|that|this|them] [as|in|into] [json|JSON|a json object][.|||]",
 )
 
 

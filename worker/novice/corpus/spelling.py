@@ -10,15 +10,24 @@ SPELL = (
     "[how do you spell|how is|how do i spell|how would you spell|spell|please spell|can you spell"
     "|spell out|could you spell|spell the word|spell me the word|i want you to spell"
     "|tell me how to spell|show me how to spell|let's spell|how to spell|help me spell"
-    "|spell for me|do you know how to spell|what is the spelling of][:|||||||] {word}[?||.]",
+    "|spell for me|do you know how to spell|what is the spelling of|how would one spell"
+    "|[please |can you |could you |would you |i need you to ||][spell|spell out|spell me] "
+    "[this word|the word|the name|the following word|this|for me the word|the term|]"
+    "|how [does|should|can|must|could] [one|i|you|someone|a child] [spell|write] [the word|]"
+    "|what is the [right|correct|proper] [spelling of|way to spell]][:|||||||] {word}[?||.]",
     "[what are the letters of|what are the letters in|give me the letters of|list the letters of"
     "|which letters are in|tell me the letters of|name the letters in|write out the letters of"
-    "|show me the letters in|say the letters of|what letters are in] [the word |]{word}[?||.]",
+    "|show me the letters in|say the letters of|what letters are in|what are all the letters of"
+    "|[tell|show|give] me [all|each of|every one of|one by one] the letters [of|in]|what letters "
+    "make up|which letters make] [the word |]{word}[?||.]",
     "[how is {word} spelled|how is {word} written|how is the word {word} spelled|spelling of {word}"
     "|how do you write {word}|{word} letter by letter|{word}: how do you spell it"
     "|can you spell {word} for me|spell {word} letter by letter|write {word} letter by letter"
     "|spell {word} out loud|split {word} into letters|break {word} into letters"
-    "|now spell {word}|the spelling of {word}][?||.]",
+    "|now spell {word}|the spelling of {word}|{word} - how is [it|that] [spelled|written]"
+    "|[please |]spell {word} [for me|slowly|once more|again|please|aloud]|{word}, spell it"
+    "|[the word |]{word}: [spell it|spell that|its letters|letters] [please|]"
+    "|the word is {word}, [how do i spell it|how is it spelled|spell it]][?||.]",
 )
 COUNT = (
     "[how many letters|how many characters] [are in|does|are there in|has] [the word |]{word}"

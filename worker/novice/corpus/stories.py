@@ -15,6 +15,8 @@ TELL += "|make up|give me|could you write|read me|invent|i would like|compose|le
 ASKS = (
     f"{TELL} {STORY} [about|about|about|with|on|featuring] {{about}}[.|||!]",
     "[story|a story|short story|another story|now a story] [about|with] {about}[.||!]",
+    f"[i would like to hear|can i [get|have|hear]|may i hear|do you know|please make up] {STORY} "
+    "[about|with|of|featuring] {about}[.|?|]",
 )
 FREE_ASK = (
     f"[{TELL} {STORY}|story please|story time|a story please|do you know a story|tell a story"

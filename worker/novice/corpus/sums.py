@@ -34,15 +34,18 @@ TAKE = (
     "|how far is it from {b} to {a}|how much must i add to {b} to get {a}][?||.]",
 )
 MORE = (
-    "[which is|which number is|what is|which one is|tell me which is] [bigger|larger|greater|more]"
+    "[which is|which number is|what is|which one is|tell me which is|find] "
+    "[the |][bigger|larger|greater|more|bigger one|larger one|bigger number]"
 )
-LESS = "[which is|which number is|what is|which one is|tell me which is] [smaller|less|lower]"
+LESS = "[which is|which number is|what is|which one is|tell me which is|find] "
+LESS += "[the |][smaller|less|lower|smaller one|lower one|smaller number]"
 PAIR = "[,|:|] {a} or {b}[?||.]"
 GOODS = "apples books coins eggs shells stamps marbles cookies pens balls flowers stickers pears"
 GAIN = (
-    "{who} has {a} {what}[.| and] [{who} |she |he |]"
-    "[buys|gets|finds|is given|picks up|receives] {b} more[.|, ] [how many|how many {what}] "
-    "[does {who} have|does {who} have now|are there|are there now][?||]"
+    "{who} [has|has|picked|had|collected|made] {a} {what}[.| and][ then|] [{who} |she |he |]"
+    "[buys|gets|finds|is given|picks up|receives|] {b} more[.|, ] [how many|how many {what}] "
+    "[does {who} have|does {who} have now|are there|are there now|has {who} got now|are that"
+    "|has {who} now|do we have then][?||]"
 )
 LOSS = (
     "{who} has {a} {what}[.| and] [{who} |she |he |]"

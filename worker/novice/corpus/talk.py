@@ -7,7 +7,9 @@ from worker.novice.corpus.phrase import ask, choose, neat, phrase
 
 HELLO = "[hello|hi|hey|hi there|hello there|hey there|good morning|good evening|good afternoon"
 HELLO += "|greetings|howdy|yo|hiya|heya|morning|evening|hello again|hi again|hey you|helo]"
-BYE = "[bye|goodbye|bye bye|see you|see you later|see ya|good night|farewell|take care|cya|later]"
+BYE = "[bye|goodbye|bye bye|see you|see you later|see ya|good night|farewell|take care|cya|later"
+BYE += "|good bye|so long|see you around|until next time|until later|bye for now|night night|night"
+BYE += "|have a good one|catch you later|see you [next week|on Monday|soon]|till tomorrow]"
 
 SMALL: tuple[tuple[str, str], ...] = (
     (f"{HELLO}[!|.||,] [novice|friend|bot|my friend|everyone|assistant|||||||][!|.||]", "HELLO"),
@@ -22,12 +24,29 @@ SMALL: tuple[tuple[str, str], ...] = (
         "HELLO",
     ),
     (
+        f"{HELLO}[!|.|,|] [novice|friend|bot|you|dear||||||][!|.|,] "
+        "[i hope|hope|hoping|i trust] [you|you all|your day|your [morning|week|evening]] "
+        "[are well|is good|are fine|had a good [night|day|rest|weekend|trip]|is going well|are ok"
+        "|had a quiet night|feel good|are doing fine|have had a nice [day|morning|week]|went well"
+        "|are in a good mood|have a good time|woke up well|enjoyed the [sun|weekend|morning]]"
+        "[!|.|]",
+        "HELLO",
+    ),
+    (
         "[hello, |hi, |hey, |hi! |||][how are you|how are you doing|how are you today|how do you do"
         "|how's it going|how is it going|how are things|how do you feel|are you ok|are you well"
         "|are you fine|everything alright|what's up|whats up|sup|how have you been"
         "|how is your day|how was your day|how do you feel today|you good|how are you feeling"
         "|how does it go|is everything fine|are you doing well|how is life|how goes it|all good"
-        "|what is new|how have things been|how was your morning|hope you are well][?||??]",
+        "|what is new|how have things been|how was your morning|hope you are well"
+        "|what's [new|happening|going on|the news with you|cooking]"
+        "|how [is|are|'s] [life|the day|everything|your evening|your night|your week|the world"
+        "|things with you|the mood] [treating you|going|looking|today|tonight|this morning|so far|]"
+        "|how [are|do] you [feel|feeling|doing|keeping] [now|this [morning|evening]|today|lately]"
+        "|are you having a [good|nice|fine] [day|evening|time]|did you [sleep|rest] well"
+        "|how did you sleep|and how are you|feeling [good|well|fine]"
+        "|how have you been [lately|doing]"
+        "|all [well|fine|right] with you][?||??]",
         "[I am fine, thank you. How can I help you?|I am well, thanks. What can I do for you?]",
     ),
     (
@@ -38,7 +57,13 @@ SMALL: tuple[tuple[str, str], ...] = (
         "|i appreciate it|thanks for everything|thank you kindly|thanks so much|thanks again"
         "|thank you for [all|this|that|the answer|your time|the story|the list|everything]"
         "|thanks for [all this|the answer|your time|the story|helping me]|you helped me a lot"
-        "|thanks, that is [nice|very nice|kind|great|lovely|good|what i need]|i thank you][!|.||] "
+        "|thanks, that is [nice|very nice|kind|great|lovely|good|what i need]|i thank you"
+        "|[thanks|thank you|thank you so much|thx|many thanks], [that|this|it|you] "
+        "[was|is|were|are] [so|very|really|quite|] [kind|nice|useful|quick|sweet|good|helpful|clear"
+        "|fast]"
+        "|[i am|i'm] [so|very|really|] [grateful|thankful]|that was kind of you"
+        "|[thanks|thank you] for [your|the|all the|such] [quick|kind|good|nice|fast|friendly] "
+        "[help|answer|reply|words|work|chat]][!|.||] "
         "[novice|friend|you are great|bot|that helps|really||||||][!|.||]",
         "[You are welcome!|You are welcome. I am glad to help.|My pleasure!]",
     ),
@@ -50,13 +75,20 @@ SMALL: tuple[tuple[str, str], ...] = (
     (
         f"{BYE}[!|.|,] [i have to go|it was nice talking to you|i am going home|i am off to bed"
         "|have a good night|have a nice evening|until tomorrow|it was fun|i have to work|stay well"
-        "|i need to sleep|have a good day|my train is here|dinner is ready|it is late][!|.||]",
+        "|i need to sleep|have a good day|my train is here|dinner is ready|it is late"
+        "|look after yourself|take good care|be well|mind yourself|keep well|sleep tight"
+        "|all the best"
+        "|[i will|i'll|we will|we'll] [be back|talk|speak|meet|come back|see you|chat] "
+        "[tomorrow|later|again|soon|next week|another day|some other time]][!|.||]",
         "[Goodbye! Have a nice day.|Bye! Come back soon.|Goodbye! It was nice to talk to you.]",
     ),
     (
         "[ok|okay|well|right|so|||][,|] [i have to go|i must go|i need to go|i am leaving|i'm off"
         "|gotta go|i am going to bed|time to sleep|i'm done|that is all for today"
-        "|i am done for today|let's stop here"
+        "|i am done for today|let's stop here|[it's|it is] [late|getting late|time to go|bedtime]"
+        "|[i am|i'm] [heading|going|off|driving|walking] [home|to bed|to work|out|to school|away"
+        "|to sleep]|my [bus|train|taxi|friend|mother|dinner] is [here|waiting|coming]"
+        "|[i'll|i will|let me] [leave|go|stop|say goodbye|head off|sleep] [here|soon|]"
         "|i will come back later|talk to you later|i'll be back][ now||||][!|.||]",
         "[Goodbye! Have a nice day.|Bye! Come back soon.|Goodbye! It was nice to talk to you.]",
     ),
@@ -75,15 +107,20 @@ SMALL: tuple[tuple[str, str], ...] = (
     (
         "[i am|i'm|i feel|im] [so |very |a bit |really |||][sad|unhappy|down|lonely|upset|not happy"
         "|blue|depressed|not well|sick|ill|afraid|scared|worried|nervous|angry|mad"
-        "|not feeling well|a little sad|low|heartbroken|terrible|bad|miserable|stressed]"
+        "|not feeling well|a little sad|low|heartbroken|terrible|bad|miserable|stressed|quite sad"
+        "|a bit down|rather sad|pretty low|kind of sad|very upset|feeling down|feeling low]"
         "[ today| right now| now| this morning| tonight| because of my [work|exam|friend|dog|boss]"
+        "| because of the [rain|news|weather|war|noise|cold]| since [yesterday|monday|last week]"
+        "| because [my dog is ill|nobody called|i lost my keys|i failed|it rains|i am alone]"
+        "| this [evening|afternoon|week]| these days| lately| about [it|all this|the news]"
         "| about my [work|exam|friend|dog|boss]|||][.|||:(]",
         "[I am sorry to hear that.|I am sorry to hear that. I hope you feel better soon.] "
         "[Shall I tell you a story?|Would you like a story?]",
     ),
     (
         "[i am|i'm|i feel|im] [so |very |really |||][happy|glad|great|fine|good|well|excited"
-        "|fantastic|wonderful|okay|ok|not bad|doing well|cheerful|proud|super|delighted|pleased]"
+        "|fantastic|wonderful|okay|ok|not bad|doing well|cheerful|proud|super|delighted|pleased"
+        "|quite happy|really happy|so glad|very well|in a good mood|thrilled|over the moon]"
         "[ today| right now| now| this morning| tonight| because of my [dog|exam|friend|trip"
         "|garden]| about my [dog|exam|friend|trip|new house|garden]||| too]"
         "[.||!]",
@@ -123,7 +160,12 @@ SMALL: tuple[tuple[str, str], ...] = (
     (
         "[tell me a joke|do you know a joke|say something funny|make me laugh|a joke please"
         "|can you tell a joke|got any jokes|joke|tell us a joke|i want a joke|another joke"
-        "|can you tell me a joke|do you know any jokes|know any jokes|give me a joke][?|.||!]",
+        "|can you tell me a joke|do you know any jokes|know any jokes|give me a joke"
+        "|[can you|could you|please|will you|would you] [tell|crack|share|make] [me|us|] "
+        "[a|a good|a short|a funny|one more|another|some] [joke|jokes]|[let's|let us] hear a joke"
+        "|i [need|would like|'d like|could use] [a laugh|a joke|something funny|to laugh]"
+        "|[tell me|say|have you got] something [funny|to make me laugh|to cheer me up]"
+        "|[any|a] [good|funny|short] joke|cheer me up|be funny][?|.||!]",
         "[Why did the duck cross the road? To get to the pond!"
         "|What is black and white and red all over? A shy zebra!"
         "|Why did the clock go to school? It wanted to be on time!"
@@ -136,7 +178,14 @@ SMALL: tuple[tuple[str, str], ...] = (
         "|i need help|i need your help|can you do anything|what kind of things can you do"
         "|what can we do|what shall we do|what now|what are your abilities|can you help"
         "|tell me what you can do|what do you do|how do i use you|what things do you know"
-        "|what else can you do|what are you capable of][?||.]",
+        "|what else can you do|what are you capable of"
+        "|[what|which] [kinds of |sort of ||][things|tasks|jobs|stuff|work] [can|could|do] you "
+        "[do|help with|handle|manage|offer|help me with]"
+        "|[tell me|show me|list|say] [what|the things|everything|all] you [can do|are able to do"
+        "|could do for me|can help with|know how to do|offer]"
+        "|[how|in what way] [could|might|would] you help [me|us|]|what is it that you can do"
+        "|what [are|would be] the things [i can ask|you do|you know]|what do you offer"
+        "|what [could|should|may] [i|we] [ask|ask you|try|do with you]][?||.]",
         "I can chat, add and subtract, spell words, write lists, JSON and short stories, copy and "
         "edit text, call tools, and tell you about Cloister.",
     ),
@@ -184,18 +233,33 @@ OWN_NAME = (
     "|what do they call you|may i know your name|who am i talking to|who is this|what are you"
     "|how should i call you|can you tell me your name|introduce yourself|how are you called"
     "|please introduce yourself|who are u|tell me who you are|what do i call you"
-    "|who am i speaking with|and you are|and what is your name|and who are you][?||.]"
+    "|who am i speaking with|and you are|and what is your name|and who are you"
+    "|[who|and who|so who|what] [exactly|actually|really|on earth|] are you[ exactly| really||]"
+    "|[who|and who] [might|may|would] you be|what [might|may|would|could] your name be"
+    "|[by |]what name [do you [go by|have|use|answer to]|were you given|should i use]"
+    "|[is|do] [that|you] [your name|go by a name|have some name]|have you got a name"
+    "|[who|whom] [am i|are we|do i] [talking|speaking|chatting|writing|talk|speak] [to|with]"
+    "|[can|may|could] i [ask|have|know|hear] your name|got a name"
+    "|[please|] [say|tell us|give me|let me know] your name[ again| please|]|name please"
+    "|how do [people|they|others] call you][?||.]"
 )
 MY_NAME = (
     "[hi, |hello, |hey, |hello! |hi! |||||][my name is|i am|i'm|call me|you can call me|im"
-    "|people call me|they call me|my name's|this is|please call me|the name is] {name}[.|!||]"
-    "[ nice to meet you.| how are you?| who are you?|||||||||]"
+    "|people call me|they call me|my name's|this is|please call me|the name is|i go by"
+    "|my friends call me|everyone calls me|i am called|it's me,|well, i am|good day, i am"
+    "|good morning, i'm|good evening, my name is|me? i am|allow me: i am] {name}[.|!||]"
+    "[ nice to meet you.| how are you?| who are you?| pleased to meet you.| hello!"
+    "| good to see you.||||||||||]"
 )
 RECALL = (
     "[do you remember my name|what is my name|what's my name|whats my name|who am i|say my name"
     "|do you know my name|tell me my name|can you remember my name|what was my name"
     "|what is my name again|can you tell me my name|did you remember my name"
-    "|do you still know my name|you remember my name|can you recall my name][?||.]"
+    "|do you still know my name|you remember my name|can you recall my name"
+    "|[do you|can you|you] [know|remember|recall|tell me|say] [who i am|what i am called"
+    "|how i am called|what my name is|my name still]|[what|how] am i called|and my name is"
+    "|have you forgotten my name|what did i say my name was|what do people call me"
+    "|which name did i tell you|please [say|tell me|repeat] my name][?||.]"
 )
 
 
