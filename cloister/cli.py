@@ -64,7 +64,7 @@ def _load(command: Command) -> Callable[[Sequence[str]], int]:
 
 
 def _hint(name: str) -> str:
-    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else "; see cloister --help"
 
 

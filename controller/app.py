@@ -32,7 +32,7 @@ from controller import admin, document
 from controller.access import Access
 from controller.accounts import Accounts
 from controller.metrics import CONTENT_TYPE, Metrics
-from controller.registry import Registry, model_not_found
+from controller.registry import Registry
 from controller.relay import ANSWER_TOKENS, RESPONSES, Ask, Relay, RelayedAnswer
 from controller.settings import ControllerSettings
 from controller.upstream import Headers, Upstream
@@ -157,7 +157,7 @@ def _add_models(app: FastAPI, registry: Registry) -> None:
         for model in registry.models():
             if model.id == name:
                 return _model(model)
-        raise model_not_found()
+        raise registry.model_not_found()
 
 
 def _add_fleet(app: FastAPI, registry: Registry, accounts: Accounts) -> None:
