@@ -39,3 +39,10 @@ class Asking:
         if raised.value.status is None:
             self.endpoint.check(self.rig.stream, failed=True)
         return raised.value
+
+    async def leave(self) -> None:
+        """The client goes, and its connection with it."""
+        assert self.task is not None
+        self.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self.task

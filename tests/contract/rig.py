@@ -13,6 +13,7 @@ import httpx2
 import openai
 from pydantic import SecretStr
 
+from cloister.usage import UsageLog
 from controller.store import Store
 from tests.api.living import RecordingEngine
 from tests.contract.alphabet import Alphabet
@@ -47,6 +48,8 @@ class Worker:
 
     engine: SpelledEngine
     serving: Serving
+    usage: UsageLog
+    member: str = ""
 
     @property
     def model(self) -> Alphabet:
@@ -147,12 +150,17 @@ class Fleet(AsyncExitStack):
         engine.start()
         self.callback(engine.close)
         self.callback(engine.model.run)  # so that the engine's thread can end
+        usage = UsageLog()
         app = create_app(
-            self._served, engine, token=SecretStr(TOKEN), patience=Patience(**patience)
+            self._served,
+            engine,
+            token=SecretStr(TOKEN),
+            usage=usage,
+            patience=Patience(**patience),
         )
-        worker = Worker(engine, self.enter_context(killable(app)))
+        worker = Worker(engine, self.enter_context(killable(app)), usage)
         async with httpx.AsyncClient(base_url=rig.url, timeout=PATIENCE_S) as http:
-            await join_at(http, worker.serving.url)
+            worker.member = (await join_at(http, worker.serving.url))["member"]
         rig.workers.append(worker)
         return worker
 

@@ -194,20 +194,12 @@ async def test_leaving_frees_slot_and_pages_within_one_step(
     point: int, rig: Rig, endpoint: Endpoint
 ) -> None:
     asking = await Asking(rig, endpoint).reach(point)
-    await left(asking)
+    await asking.leave()
     await rig.worker.cancelled()
     rig.model.let(1)  # the step that was under way
     await rig.worker.idle()
     assert len(rig.model.steps) <= point + 1
     await check_it_works(rig, endpoint)
-
-
-async def left(asking: Asking) -> None:
-    """The client goes, and its connection with it."""
-    assert asking.task is not None
-    asking.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking.task
 
 
 async def pinged(rig: Rig) -> None:
