@@ -135,14 +135,8 @@ def _add_responses(app: FastAPI, relay: Relay) -> None:
         )
         return RelayedAnswer(relay, ask)
 
-    one = f"{RESPONSES}/{{response_id}}"
-    for path, method in (
-        (one, "GET"),
-        (one, "DELETE"),
-        (f"{one}/input_items", "GET"),
-        (f"{one}/cancel", "POST"),
-    ):
-        app.add_api_route(path, kept, methods=[method], response_model=None)
+    for method, path in document.KEPT:
+        app.add_route(path, kept, methods=[method])
 
 
 def _add_models(app: FastAPI, registry: Registry) -> None:
