@@ -22,6 +22,7 @@ from cloister.wire.response_events import ResponseEvent
 from cloister.wire.response_items import ItemList
 from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
 from controller.access import ADMIN_PATHS, FLEET_PATHS, OPEN_PATHS
+from controller.key_routes import KeyLimits, NewKey
 from controller.relay import RESPONSES
 
 RELAYED_ERRORS = (400, 401, 403, 404, 408, 413, 429, 500, 503)
@@ -129,7 +130,7 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     asked: list[type[BaseModel]] = [types[0] for types in TYPES.values()]
-    asked += [Join, Beat, Leave]
+    asked += [Join, Beat, Leave, NewKey, KeyLimits]
     answered = [one for types in TYPES.values() for one in types[1:] if one is not None]
     answered += [one for one in KEPT.values() if one is not None]
     answered += [ErrorBody, MessageErrorBody]
