@@ -11,6 +11,9 @@
 
 namespace cloister {
 
+// Bytes: far enough for memory, and through the 4 KiB borders at which processors stop guessing.
+constexpr int AHEAD = 4096;
+
 template <class V, int BITS, int ROWS>
 static inline void tile(const Product& product, const uint8_t* panel, int first, int64_t row,
                         float totals[MOST_ROWS][PANEL]) {
@@ -30,6 +33,8 @@ static inline void tile(const Product& product, const uint8_t* panel, int first,
         for (int r = 0; r < ROWS; r++)
             for (int n = 0; n < N; n++) sum[r][n] = V::template start<BITS>(from.starts[(row + r) * groups + g]);
         for (int k = 0; k < group; k += STEP, codes += STEP * PANEL * BITS / 8) {
+            __builtin_prefetch(codes + AHEAD);
+            __builtin_prefetch(codes + AHEAD + 64);
             typename V::Codes low[N], high[N];
             for (int n = 0; n < N; n++) V::template load<BITS>(codes + n * V::LANES * 4, low[n], high[n]);
             for (int r = 0; r < ROWS; r++) {
