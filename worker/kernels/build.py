@@ -19,12 +19,20 @@ SOURCES = HERE / "src"
 LIBRARY = "libcloister_kernels.so"
 
 COMMON = (
-    *("-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror=return-type"),
+    *(
+        "-std=c++17",
+        "-O3",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Werror=return-type",
+    ),
     *("-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"),
     "-ffp-contract=off",  # a * b + c is two roundings everywhere: variants agree to the bit
 )
 PLAIN = ("interface", "look_up", "pool", "portable")
-X86 = {
+X86: dict[str, Sequence[str]] = {
     "avx2": ("-mavx2",),
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
 }
@@ -53,8 +61,8 @@ def build(out: Path, *, sanitize: bool = False) -> None:
 
 def _parts() -> dict[str, Sequence[str]]:
     """Names of sources, each with the flags of its own."""
-    x86 = X86 if platform.machine() in ("x86_64", "AMD64") else {}
-    return {name: () for name in PLAIN} | x86
+    plain: dict[str, Sequence[str]] = dict.fromkeys(PLAIN, ())
+    return plain | X86 if platform.machine() in ("x86_64", "AMD64") else plain
 
 
 def _compile(name: str, flags: Sequence[str], extra: Sequence[str], folder: Path) -> str:

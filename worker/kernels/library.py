@@ -56,7 +56,9 @@ class Library:
 
     def __init__(self, path: Path = HERE) -> None:
         if not path.is_file():
-            raise NoLibrary(f"{path.name} was not compiled; `python worker/kernels/build.py` does it")
+            raise NoLibrary(
+                f"{path.name} was not compiled; `python worker/kernels/build.py` does it"
+            )
         try:
             self._functions = ctypes.CDLL(str(path))
             found = self._functions.cloister_version()

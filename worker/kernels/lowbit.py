@@ -4,8 +4,8 @@ This is the form in files, and what packing starts from. Rows (outputs) are inde
 other, so matrices that are fused later may be quantised one by one.
 """
 
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -44,35 +44,54 @@ INT4 = Format(4, 32)
 INT8 = Format(8, 32)
 
 
-class Codes(NamedTuple):
-    """`values` uint8 [out, groups * group_bytes], `scales` bfloat16 [out, groups]."""
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Codes:
+    """A matrix [out, in] of numbers that were of type `dtype`.
+
+    `values` uint8 [out, groups * group_bytes], `scales` bfloat16 [out, groups].
+    """
 
     values: Tensor
     scales: Tensor
+    inputs: int
+    form: Format
+    dtype: torch.dtype
 
+    @classmethod
+    def empty(cls, outputs: int, inputs: int, form: Format, dtype: torch.dtype) -> "Codes":
+        """Codes of a matrix, with no values yet."""
+        groups = form.groups(inputs)
+        values = torch.empty(outputs, groups * form.group_bytes, dtype=torch.uint8)
+        return cls(values, torch.empty(outputs, groups, dtype=torch.bfloat16), inputs, form, dtype)
 
-def empty_codes(outputs: int, inputs: int, form: Format) -> Codes:
-    """Codes of a matrix [out, in], with no values yet."""
-    groups = form.groups(inputs)
-    return Codes(
-        torch.empty(outputs, groups * form.group_bytes, dtype=torch.uint8),
-        torch.empty(outputs, groups, dtype=torch.bfloat16),
-    )
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.scales), self.inputs
+
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes + self.scales.nbytes
+
+    def rows(self, start: int, end: int) -> "Codes":
+        """Some of the rows, in the same memory."""
+        return replace(self, values=self.values[start:end], scales=self.scales[start:end])
 
 
 def quantise(matrix: Tensor, form: Format) -> Codes:
-    """Round `matrix` [out, in] of any float type. What is not finite becomes NaN."""
-    codes = empty_codes(*matrix.shape, form)
-    quantise_into(matrix, form, codes)
+    """Round `matrix` [out, in] of any float type; a group that is not finite becomes NaN."""
+    outputs, inputs = matrix.shape
+    codes = Codes.empty(outputs, inputs, form, matrix.dtype)
+    quantise_into(matrix, codes)
     return codes
 
 
-def quantise_into(matrix: Tensor, form: Format, codes: Codes) -> None:
+def quantise_into(matrix: Tensor, codes: Codes) -> None:
     """The same into given places, a block of rows at a time."""
-    rows = max(1, BLOCK_NUMBERS // matrix.shape[1])
+    form, inputs = codes.form, codes.inputs
+    padding = form.groups(inputs) * form.group - inputs
+    rows = max(1, BLOCK_NUMBERS // inputs)
     for start in range(0, len(matrix), rows):
         block = slice(start, start + rows)
-        padding = form.groups(matrix.shape[1]) * form.group - matrix.shape[1]
         padded = functional.pad(matrix[block].float(), (0, padding))
         grouped = padded.view(len(padded), -1, form.group)  # [out, groups, group]
         scales = _scales(grouped, form)
@@ -80,21 +99,19 @@ def quantise_into(matrix: Tensor, form: Format, codes: Codes) -> None:
         codes.values[block] = _bytes(_rounded(grouped, scales, form).add_(form.zero), form)
 
 
-def dequantise(codes: Codes, form: Format, inputs: int) -> Tensor:
+def dequantise(codes: Codes) -> Tensor:
     """The matrix that the codes stand for, float32 [out, in]."""
-    numbers = integers(codes.values, form).float() * codes.scales.float().unsqueeze(-1)
-    return numbers.flatten(1)[:, :inputs]
+    numbers = integers(codes).float() * codes.scales.float().unsqueeze(-1)
+    return numbers.flatten(1)[:, : codes.inputs]
 
 
-def integers(values: Tensor, form: Format) -> Tensor:
-    """The signed integers of codes, int16 [out, groups, group]."""
-    outputs = len(values)
-    if form.bits == 8:
-        plain = values.view(outputs, -1, form.group)
-    else:
-        fours = values.view(outputs, -1, 1, STEP // 2)
-        plain = torch.cat((fours & 15, fours >> 4), 2).view(outputs, -1, form.group)
-    return plain.to(torch.int16) - form.zero
+def integers(codes: Codes) -> Tensor:
+    """The signed integers that codes stand for, int16 [out, groups, group]."""
+    outputs, group, plain = len(codes.values), codes.form.group, codes.values
+    if codes.form.bits == 4:
+        fours = plain.view(outputs, -1, 1, STEP // 2)
+        plain = torch.cat((fours & 15, fours >> 4), 2)
+    return plain.view(outputs, -1, group).to(torch.int16) - codes.form.zero
 
 
 def _bytes(codes: Tensor, form: Format) -> Tensor:

@@ -25,7 +25,7 @@ class Kernels(Protocol):
 
     def multiply(self, matrix: Packed, x: Tensor, bias: Tensor | None = None) -> Tensor: ...
 
-    def look_up(self, matrix: Packed, indices: Tensor, dtype: torch.dtype) -> Tensor: ...
+    def look_up(self, matrix: Packed, indices: Tensor) -> Tensor: ...
 
     def close(self) -> None: ...
 
@@ -71,15 +71,15 @@ class Native:
         self._library.multiply(self._variant, ctypes.byref(product))
         return out
 
-    def look_up(self, matrix: Packed, indices: Tensor, dtype: torch.dtype) -> Tensor:
-        if dtype not in TYPES:
-            raise ValueError(f"dtype is {dtype}; float32 or bfloat16 expected")
+    def look_up(self, matrix: Packed, indices: Tensor) -> Tensor:
+        if matrix.dtype not in TYPES:
+            raise ValueError(f"dtype is {matrix.dtype}; float32 or bfloat16 expected")
         if indices.dtype != torch.int64 or indices.dim() != 1 or not indices.is_contiguous():
             raise ValueError("indices must be a contiguous int64 vector")
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < matrix.outputs:
             raise IndexError(f"indices must be below {matrix.outputs}")
-        out = torch.empty(len(indices), matrix.inputs, dtype=dtype)
-        rows = Rows(out.data_ptr(), out.stride(0), TYPES[dtype])
+        out = torch.empty(len(indices), matrix.inputs, dtype=matrix.dtype)
+        rows = Rows(out.data_ptr(), out.stride(0), TYPES[matrix.dtype])
         of = _matrix(matrix)
         self._library.look_up(
             ctypes.byref(of), indices.data_ptr(), len(indices), ctypes.byref(rows)

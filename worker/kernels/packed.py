@@ -1,8 +1,8 @@
 """Matrices packed for the kernels: one layout that serves one row, a few, and hundreds.
 
-32 outputs form a panel, a panel is one stream of bytes: for each group of inputs the 32 scales, then
-the codes, four inputs of each output side by side. Read once from its start to its end, it gives
-each instruction what it multiplies next.
+32 outputs form a panel, and a panel is one stream of bytes: for each group of inputs the 32 scales,
+then the codes, four inputs of each output side by side. Read once from its start to its end, it
+gives each instruction what it multiplies next.
 """
 
 from dataclasses import dataclass
@@ -26,13 +26,12 @@ class Packed:
     outputs: int
     inputs: int
     form: Format
+    dtype: torch.dtype
 
 
-def pack(codes: Codes, form: Format, inputs: int) -> Packed:
+def pack(codes: Codes) -> Packed:
     """Reorder codes into panels; the last panel is padded with outputs whose scales are 0."""
-    outputs, groups = codes.scales.shape
-    if groups != form.groups(inputs) or codes.values.shape != (outputs, groups * form.group_bytes):
-        raise ValueError(f"codes {list(codes.values.shape)} are not those of {inputs} inputs")
+    (outputs, groups), form = codes.scales.shape, codes.form
     padding = (0, 0, 0, -outputs % PANEL)
     values = functional.pad(codes.values, padding).view(-1, PANEL, groups, form.group_bytes // 4, 4)
     scales = functional.pad(codes.scales, padding).view(-1, PANEL, groups)
@@ -42,7 +41,7 @@ def pack(codes: Codes, form: Format, inputs: int) -> Packed:
     panels[..., :SCALES_BYTES] = scales.transpose(1, 2).contiguous().view(torch.uint8)
     streams = values.permute(0, 2, 3, 1, 4)  # [panels, groups, fours, outputs, 4]
     panels[..., SCALES_BYTES:].view(streams.shape).copy_(streams)
-    return Packed(panels, outputs, inputs, form)
+    return Packed(panels, outputs, codes.inputs, form, codes.dtype)
 
 
 def unpack(packed: Packed) -> Codes:
@@ -53,4 +52,7 @@ def unpack(packed: Packed) -> Codes:
     return Codes(
         fours.permute(0, 3, 1, 2, 4).reshape(panels * PANEL, -1)[: packed.outputs],
         scales.transpose(1, 2).reshape(panels * PANEL, groups)[: packed.outputs],
+        packed.inputs,
+        packed.form,
+        packed.dtype,
     )

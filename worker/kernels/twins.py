@@ -34,9 +34,9 @@ class Twins:
             total += bias.float()
         return total.to(x.dtype)
 
-    def look_up(self, matrix: Packed, indices: Tensor, dtype: torch.dtype) -> Tensor:
-        """Rows `indices` [count] of the matrix as numbers, [count, in]."""
-        return dequantise(unpack(matrix), matrix.form, matrix.inputs)[indices].to(dtype)
+    def look_up(self, matrix: Packed, indices: Tensor) -> Tensor:
+        """Rows `indices` [count] of the matrix as numbers of its type, [count, in]."""
+        return dequantise(unpack(matrix))[indices].to(matrix.dtype)
 
     def close(self) -> None:
         pass
@@ -45,7 +45,7 @@ class Twins:
 def _parts(matrix: Packed, x: Tensor) -> Iterator[Tensor]:
     """What each group of inputs adds to the result, [rows, out]."""
     codes = unpack(matrix)
-    weights = integers(codes.values, matrix.form).float()  # [out, groups, group]
+    weights = integers(codes).float()  # [out, groups, group]
     scales = codes.scales.float()
     values, own = quantise_rows(x, matrix.form)
     for group in range(values.shape[1]):
