@@ -133,14 +133,9 @@ def _rounded(grouped: Tensor, scales: Tensor, form: Format) -> Tensor:
 
 def _scales(grouped: Tensor, form: Format) -> Tensor:
     """One scale a group, bfloat16 [out, groups]."""
-    if form.bits == 8:  # rounded up, so that the largest number is not cut off
-        largest = grouped.abs().amax(-1) / (form.zero - 1)
-        narrow = largest.bfloat16()
-        return torch.where(narrow.float() < largest, torch.nextafter(narrow, _INFINITE), narrow)
+    if form.bits == 8:
+        return (grouped.abs().amax(-1) / (form.zero - 1)).bfloat16()
     return _searched(grouped, form)
-
-
-_INFINITE = torch.tensor(float("inf"), dtype=torch.bfloat16)
 
 
 def _searched(grouped: Tensor, form: Format) -> Tensor:

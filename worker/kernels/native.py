@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from cloister.errors import BadSettings
 from worker.kernels.library import Library, Matrix, NoLibrary, Product, Rows
 from worker.kernels.packed import PANEL, SCALES_BYTES, Packed
 from worker.kernels.twins import Twins
@@ -30,11 +31,16 @@ class Kernels(Protocol):
     def close(self) -> None: ...
 
 
-def find_kernels(threads: int = 1) -> Kernels:
-    """The best kernels of this machine; PyTorch's, with a warning, where none were compiled."""
+def find_kernels(threads: int = 1, *, required: bool = False) -> Kernels:
+    """The best kernels of this machine; PyTorch's, with a warning, where none were compiled.
+
+    Raises `BadSettings` in their place if compiled ones are `required`.
+    """
     try:
         return Native(Library(), threads=threads)
     except NoLibrary as reason:
+        if required:
+            raise BadSettings(f"kernels = 'native': {reason}") from None
         log.warning("low-bit weights are computed in PyTorch, which is slow: %s", reason)
         return Twins()
 

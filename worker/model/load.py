@@ -1,14 +1,16 @@
 """Builds a decoder: from a model folder, or of a named shape with random weights."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
 
 from cloister.errors import BadModel, BadSettings
 from worker.execution.seam import Execution
-from worker.kernels.lowbit import Format
+from worker.kernels.lowbit import INT4, INT8, Format
 from worker.model.cache import DEFAULT_PAGE_SIZE, page_bytes
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
@@ -18,6 +20,11 @@ from worker.model.weights import WeightType, read_weights
 
 LowBit = Literal["stored", "none"] | Format
 """Matrices as they are stored, as floats alone, or rounded when they are loaded."""
+
+LOW_BITS: Mapping[str, LowBit] = MappingProxyType(
+    {"auto": "stored", "bf16": "none", "int8": INT8, "int4": INT4}
+)
+"""The worker's setting `weights`."""
 
 
 def load_model(

@@ -7,7 +7,7 @@ file, and a truncated one then ends the process instead of raising.
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from math import prod
@@ -112,12 +112,20 @@ def _read_exactly(file: FileIO, stored: Stored, place: Tensor) -> None:
         rest = rest[count:]
 
 
-def write_shard(path: Path, tensors: Mapping[str, Tensor], advance: Callable[[int], None]) -> None:
-    """Write a file of `tensors` in turn; `advance` hears the bytes written."""
-    names = {dtype: name for name, dtype in DTYPES.items()}
+def write_shard(
+    path: Path,
+    shapes: Mapping[str, Tensor],
+    tensors: Iterable[Tensor],
+    advance: Callable[[int], None],
+) -> None:
+    """Write a file of `tensors` in turn; `advance` hears the bytes written.
+
+    `shapes` tells all names, types and shapes beforehand, with tensors that may have no memory.
+    """
+    names = {dtype: name for name, dtype in STORED.items()}
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
-    for name, tensor in tensors.items():
+    for name, tensor in shapes.items():
         end = offset + tensor.nbytes
         header[name] = {
             "dtype": names[tensor.dtype],
@@ -129,6 +137,6 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor], advance: Callable[[in
     text += b" " * (-len(text) % 8)
     with path.open("xb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in tensors.values():
+        for tensor in tensors:
             file.write(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
             advance(tensor.nbytes)

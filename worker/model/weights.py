@@ -38,16 +38,22 @@ def read_weights(
 
     `BadModel` names the file, tensor, expected and found.
     """
-    stored = _stored(shards(folder))
-    if all(not name.startswith(BODY) for name in stored):  # saved without a head around it
-        stored = {BODY + name: replace(one, name=BODY + name) for name, one in stored.items()}
+    stored = list_tensors(folder)
     weights = allocate(config, _choose(dtype, stored), form)
     wanted = places(config, weights)
     if config.low_bit is not None:
         wanted = dict(_apart(wanted))
-    _check(folder, config, stored, wanted)
+    check(folder, config, stored, wanted)
     _fill(stored, wanted)
     return weights
+
+
+def list_tensors(folder: Path) -> dict[str, Stored]:
+    """All tensors of a folder's shards, by the names that a whole model has."""
+    stored = _stored(shards(folder))
+    if all(not name.startswith(BODY) for name in stored):  # saved without a head around it
+        stored = {BODY + name: replace(one, name=BODY + name) for name, one in stored.items()}
+    return stored
 
 
 def stored_type(folder: Path, dtype: WeightType) -> torch.dtype:
@@ -102,9 +108,10 @@ def _choose(dtype: WeightType, stored: Mapping[str, Stored]) -> torch.dtype:
     return torch.float32 if whole else torch.bfloat16
 
 
-def _check(
+def check(
     folder: Path, config: ModelConfig, stored: Mapping[str, Stored], wanted: Mapping[str, Place]
 ) -> None:
+    """Raise `BadModel` unless each tensor has a place, and each place its tensor."""
     for name, place in wanted.items():
         if name not in stored:
             raise BadModel(
@@ -133,12 +140,16 @@ def _passed_over(config: ModelConfig, name: str) -> bool:
     return name.endswith(DERIVED) or (config.tied_head and name == "lm_head.weight")
 
 
+def stored_as(name: str, codes: Codes) -> Iterator[tuple[str, Tensor]]:
+    """The two tensors that a low-bit matrix is in a file."""
+    yield name, codes.values
+    yield name + SCALES, codes.scales
+
+
 def _apart(wanted: Mapping[str, Place]) -> Iterator[tuple[str, Place]]:
-    """The tensors that low-bit matrices are stored as."""
     for name, place in wanted.items():
         if isinstance(place, Codes):
-            yield name, place.values
-            yield name + SCALES, place.scales
+            yield from stored_as(name, place)
         else:
             yield name, place
 
