@@ -115,7 +115,7 @@ def _matrix(packed: Packed) -> Matrix:
 def _check_rows(matrix: Packed, x: Tensor, bias: Tensor | None) -> None:
     if x.dtype not in TYPES or x.dim() != 2 or x.shape[1] != matrix.inputs:
         raise ValueError(f"rows must be float32 or bfloat16 [rows, {matrix.inputs}]")
-    if x.stride(1) != 1 or x.device.type != "cpu":
+    if (x.stride(1) != 1 and matrix.inputs > 1) or x.device.type != "cpu":
         raise ValueError("rows must be unbroken, on the CPU")
     if bias is None:
         return

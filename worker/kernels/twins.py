@@ -58,8 +58,9 @@ def quantise_rows(x: Tensor, form: Format) -> tuple[Tensor, Tensor]:
 
     A group that is not finite becomes zeros with a scale of NaN.
     """
-    padding = form.groups(x.shape[1]) * form.group - x.shape[1]
-    grouped = functional.pad(x.float(), (0, padding)).view(len(x), -1, form.group)
+    groups = form.groups(x.shape[1])
+    padding = groups * form.group - x.shape[1]
+    grouped = functional.pad(x.float(), (0, padding)).view(len(x), groups, form.group)
     largest = grouped.abs().amax(-1)
     finite, counts = largest.isfinite(), largest.isfinite() & (largest >= SMALLEST)
     # `LARGEST / largest` would multiply with a reciprocal, and round twice.
