@@ -58,7 +58,8 @@ def test_us_and_a_peer_stand_in_table_and_json(
 ) -> None:
     """The server of ours answers the load generator too; the fake has none, and is told."""
     note = tmp_path / "note"
-    status = compare(cache, (US, fake("good", note)), *"--http --streams 1 2 --requests 1".split())
+    loads = ("--http", "--streams", "1", "2", "--requests", "1")
+    status = compare(cache, (US, fake("good", note)), *loads)
     shown = capsys.readouterr().out.splitlines()
     told = json.loads(shown[-1])
     ours, other = told["engines"]
