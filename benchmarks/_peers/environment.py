@@ -4,16 +4,18 @@ What is ready says so in a file beside it that holds how it was made; it is made
 has changed. A step that fails tells why, and the peer is reported as missing.
 """
 
+import fcntl
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks._peers.process import ROOT, PeerFailed, last_words
+from benchmarks._peers.process import ROOT, PeerFailed, last_words, tied
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,13 @@ def prepare(environment: Environment, cache: Path, jobs: int) -> Path:
     recipe = json.dumps(asdict(environment), indent=1)
     if marker.is_file() and marker.read_text(encoding="utf-8") == recipe:
         return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    marker.unlink(missing_ok=True)
-    words = {"python": str(python(folder)), "folder": str(folder), "jobs": str(jobs)}
-    install = (words["python"], "-m", "pip", "install", "--quiet", *environment.packages)
-    for step in ((sys.executable, "-m", "venv", f"{folder}/venv"), install, *environment.steps):
-        run(filled(step, words), folder / "prepare.log")
-    marker.write_text(recipe, encoding="utf-8")
+    with alone(folder):
+        marker.unlink(missing_ok=True)
+        words = {"python": str(python(folder)), "folder": str(folder), "jobs": str(jobs)}
+        install = (words["python"], "-m", "pip", "install", "--quiet", *environment.packages)
+        for step in ((sys.executable, "-m", "venv", f"{folder}/venv"), install, *environment.steps):
+            run(filled(step, words), folder / "prepare.log")
+        marker.write_text(recipe, encoding="utf-8")
     return folder
 
 
@@ -52,12 +54,22 @@ def python(folder: Path) -> Path:
 
 def convert(command: Sequence[str], target: Path) -> Path:
     """Run `command` followed by a place to write to, which becomes `target` when all is written."""
-    if not target.exists():
-        partial = target.with_name(f"{target.name}.partial")
-        remove(partial)
-        run((*command, str(partial)), target.with_name(f"{target.name}.log"))
-        partial.rename(target)
+    with alone(target.parent):
+        if not target.exists():
+            partial = target.with_name(f"{target.name}.partial")
+            remove(partial)
+            run((*command, str(partial)), target.with_name(f"{target.name}.log"))
+            partial.rename(target)
     return target
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Make a folder, and work in it when no other run does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def remove(path: Path) -> None:
@@ -69,18 +81,17 @@ def remove(path: Path) -> None:
 
 def run(command: Sequence[str], log: Path) -> None:
     """Run a command to its end. Raises `PeerFailed` telling where it said what."""
+    if shutil.which(command[0]) is None:
+        raise PeerFailed(f"{command[0]} is not installed")
     with log.open("ab") as words:
-        try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=words,
-                stderr=words,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-                check=False,
-            )
-        except OSError as error:
-            raise PeerFailed(f"{command[0]}: {error.strerror}") from error
+        done = subprocess.run(
+            tied(command),
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            check=False,
+        )
     if done.returncode:
         name = " ".join(Path(word).name for word in command[:4])
         raise PeerFailed(f"`{name} ...` gave {done.returncode}; {last_words(log)}")

@@ -33,7 +33,7 @@ class Process:
         self._log = log
         with log.open("ab") as words:
             self._popen = subprocess.Popen(
-                (sys.executable, "-P", "-m", "cloister.tether", str(os.getpid()), *command),
+                tied(command),
                 stdin=subprocess.PIPE if talks else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if talks else words,
                 stderr=words,
@@ -113,6 +113,11 @@ class Process:
     def _ended(self) -> PeerFailed:
         status = self._popen.wait()
         return PeerFailed(f"ended with status {status}; {last_words(self._log)}")
+
+
+def tied(command: Sequence[str]) -> tuple[str, ...]:
+    """The command so that it dies with this process, however that ends."""
+    return (sys.executable, "-P", "-m", "cloister.tether", str(os.getpid()), *command)
 
 
 def last_words(log: Path) -> str:
