@@ -214,8 +214,8 @@ def test_held_sequences_do_not_draft(bench: MakeBench) -> None:
         def allowed(self) -> bytes:
             return b"\xff" * 40
 
-        def accept(self, token: int) -> None:
-            pass
+        def take(self, token: int) -> bool:
+            return True
 
     asked = request()
     expected = bench().run(asked)

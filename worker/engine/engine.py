@@ -241,7 +241,7 @@ class InferenceEngine:
                     self._scheduler.commit(share, 0)
             wasted = self._drafted - self._accepted - wasted
             self._meter.count(plan.rows - wasted, seconds)
-            if plan.only_decodes:
+            if self._drafter.most and plan.only_decodes:
                 count = len(plan.shares)
                 self._scheduler.stopwatch.count(count, plan.rows - count, seconds)
         return news

@@ -1,4 +1,4 @@
-"""Bars what a grammar forbids, before a token is chosen.
+"""What a constraint leaves to choose from.
 
 A mask depends only on tokens already chosen, so with a large vocabulary those that a step surely
 needs are made in a thread of their own while the model computes. With a small one that would cost
@@ -20,17 +20,16 @@ SMALL = 2**15
 """Words up to which masks are made only where they are used (docs/log.md)."""
 
 
-def bar(logits: Tensor, constraint: Constraint) -> Tensor:
-    """Logits, float32 [vocabulary], with minus infinity where the constraint forbids the token.
+def allowed_ids(constraint: Constraint, vocabulary_size: int) -> Tensor:
+    """The ids that may come next, rising, int64 [at least 1].
 
-    The given ones stay as they are: log-probabilities are told from them. Raises `CloisterError`
-    when the rules cannot be followed, or leave nothing to choose.
+    Raises `CloisterError` when the rules cannot be followed, or leave nothing to choose.
     """
     packed = np.frombuffer(constraint.allowed(), dtype=np.uint8)
-    barred = np.unpackbits(~packed, count=len(logits), bitorder="little").view(np.bool_)
-    if barred.all():
+    ids = np.flatnonzero(np.unpackbits(packed, count=vocabulary_size, bitorder="little"))
+    if not len(ids):
         raise InternalError("the grammar leaves no token to choose")
-    return logits.masked_fill(torch.from_numpy(barred), -torch.inf)
+    return torch.from_numpy(ids)
 
 
 class Masks:

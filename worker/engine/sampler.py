@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from cloister.errors import CloisterError
-from worker.engine.masks import bar
+from worker.engine.masks import allowed_ids
 from worker.engine.request import Constraint, Request, Sampling
 
 LIKELY = 1024  # candidates looked at first: a partial sort of a large vocabulary is much cheaper
@@ -192,13 +192,15 @@ def _choose_row(logits: Tensor, row: int, highest: int, pick: Pick) -> int:
     adjusted = adjust(logits[row], pick)
     if constraint is None:
         return _draw(adjusted, pick)
-    id = _draw(bar(adjusted, constraint), pick)
+    ids = allowed_ids(constraint, len(adjusted))
+    id = int(ids[_draw(adjusted.index_select(0, ids), pick)])
     taken = constraint.take(id)
     assert taken, "a mask allows what the constraint takes"
     return id
 
 
 def _draw(logits: Tensor, pick: Pick) -> int:
+    """The place of the chosen one."""
     if pick.sampling.temperature == 0:
         return int(logits.argmax())
     ids, probabilities = candidates(logits, pick.sampling)
