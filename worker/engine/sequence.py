@@ -55,10 +55,9 @@ class Sequence:
     def draftable(self) -> int:
         """Tokens that may be guessed for the next step: each is followed by a chosen one.
 
-        None where the prompt is still read, nor where a grammar binds, whose masks follow chosen
-        tokens only.
+        None where the prompt is still read.
         """
-        if self.wanted != 1 or self.generated == 0 or self.constraint is not None:
+        if self.wanted != 1 or self.generated == 0:
             return 0
         return self.remaining - 1
 
