@@ -1,5 +1,6 @@
 """The local execution: every linear runs here, in the TEE, on weights that stay in memory."""
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -9,14 +10,19 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.engine.step import Step
-from worker.execution.seam import Part, Pending, Site, SiteSpec, Weight
+from worker.execution.seam import Pace, Part, Pending, Site, SiteSpec, Weight
 from worker.model.norm import rms_norm
+
+WHOLE = Pace(rows=sys.maxsize, at_once=1)
+"""All rows at once: large products are the fastest."""
 
 FEW_ROWS = 1  # the row count that the packed layout is made for
 
 
 class LocalExecution:
     """Computes at once, holds everything, shares with nobody."""
+
+    pace = WHOLE
 
     def __init__(self) -> None:
         self._always: AbstractContextManager[None] = nullcontext()
@@ -44,6 +50,9 @@ class Done:
 
     def result(self) -> Tensor:
         return self.value
+
+    def abandon(self) -> None:
+        pass
 
 
 class LookUp:
