@@ -55,6 +55,7 @@ class Column(Protocol):
     """Texts of one length, read at once and then extended by a token each, again and again."""
 
     server: Running
+    rereads: bool  # reads the whole text again for each token
 
     def ready(self, rows: int) -> None:
         """Nobody counts yet: `rows` rows will be computed."""
@@ -68,6 +69,8 @@ class Column(Protocol):
 
 class Cached:
     """A decoder with its KV cache in the TEE."""
+
+    rereads = False
 
     def __init__(
         self,
@@ -106,7 +109,9 @@ class Cached:
 
 
 class Again:
-    """Baseline B: reads everything again for each token."""
+    """Baseline B."""
+
+    rereads = True
 
     def __init__(self, model: Uncached, server: Running) -> None:
         self.server = server

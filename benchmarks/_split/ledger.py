@@ -5,10 +5,11 @@ benchmark runs.
 """
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 from unittest.mock import patch
 
@@ -39,8 +40,9 @@ class Ledger:
     up_bytes: int = 0
     down_bytes: int = 0
     calls_s: list[float] = field(default_factory=list)
-    phases_s: Counter[str] = field(default_factory=Counter)
-    processor_s: Counter[str] = field(default_factory=Counter)  # of this process, by phase
+    phases_s: defaultdict[str, float] = field(default_factory=partial(defaultdict, float))
+    processor_s: defaultdict[str, float] = field(default_factory=partial(defaultdict, float))
+    """Of this process, by phase."""
 
 
 class Watch:

@@ -120,7 +120,7 @@ def _figures(
 ) -> Figures:
     steps = task.decode or 1
     moved_s = ledger.processor_s["send"] + ledger.processor_s["wait"]
-    phases = {phase: 1000 * ledger.phases_s[phase] / steps for phase in PHASES}
+    phases: dict[str, float] = {phase: 1000 * ledger.phases_s[phase] / steps for phase in PHASES}
     return Figures(
         column=name,
         what=task.what,

@@ -14,7 +14,7 @@ from worker.model.load import build
 from worker.model.parameters import ModelWeights, allocate, places
 from worker.model.shapes import SHAPES, random_weights
 from worker.model.source import find_model
-from worker.model.weights import read_weights
+from worker.model.weights import WeightType, read_weights
 
 PAGE_SIZE = 16
 
@@ -32,7 +32,7 @@ class Source:
     def weights(self, dtype: torch.dtype) -> ModelWeights:
         if self.model in SHAPES:
             return random_weights(self.config, dtype)
-        kind = "bfloat16" if dtype == torch.bfloat16 else "float32"
+        kind: WeightType = "bfloat16" if dtype == torch.bfloat16 else "float32"
         return read_weights(self._folder, self.config, kind)
 
     def decoder(self, execution: Execution, dtype: torch.dtype, tokens: int) -> Decoder:

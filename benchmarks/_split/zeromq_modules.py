@@ -150,7 +150,7 @@ class Uncached:
         return self._client.multiply(weights, value).transpose(1, 2).flatten(2)
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (-1, self._config.head_dim))
+        return x.view(*x.shape[:-1], -1, self._config.head_dim)
 
     def _norm(self, name: str, x: Tensor) -> Tensor:
         return rms_norm(x, self._norms[f"{name}.weight"], self._config.norm_epsilon)

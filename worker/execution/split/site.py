@@ -28,8 +28,8 @@ class Calls:
     """How a linear's calls are made, whatever their arithmetic.
 
     A call has `chunk_rows` rows at most; a long step goes in pieces of so many, `at_once` of them
-    under way, so that TEE, wire and GPU all work. A call that no GPU answers is computed in the TEE, or with
-    `on_loss` "reject" its requests fail.
+    under way, so that TEE, wire and GPU all work. A call that no GPU answers is computed in the
+    TEE, or with `on_loss` "reject" its requests fail.
     """
 
     gpus: Gpus
