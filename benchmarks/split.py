@@ -4,7 +4,7 @@
     python -m benchmarks.split --model llama-3.2-1b --null             # transport alone
     python -m benchmarks.split --columns plain c-tee --compare         # texts side by side
     python -m benchmarks.split --null --delay-ms 5 --columns plain --at-once 1 2
-    python -m benchmarks.split --accuracy                              # int8 beside bf16
+    python -m benchmarks.split --accuracy 4000 --columns blind-warm    # int8 beside bf16
 
 Columns: `a-grpc` is a gRPC call for each module; `b-zeromq` sends attention too and has no causal
 mask, `b-causal` adds it; `c-tee` is all in the TEE; the others are ours, blind with all masks ready
@@ -23,7 +23,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -48,7 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse(arguments)
     torch.set_num_threads(options.threads)
     if options.compare:
-        texts.compare(options.prompts, setup(options), options.decode, sampling(options))
+        one = setup(options, 1024)
+        Console().print(texts.compare(options.columns, one, options.prompts, options.decode))
+        return
+    if options.accuracy:
+        scored = texts.accuracy(options.columns, setup(options, 1024), options.accuracy)
+        Console().print(texts.table(scored))
+        print(json.dumps([asdict(each) for each in scored]))
         return
     rows = list(figures(options))
     limits = bounds(rows, null=options.null)
@@ -81,14 +87,16 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--delay-ms", type=float, default=0.0, help="what a null server takes for each product")
     add("--at-once", type=int, nargs="+", default=[2], help="chunks of a prefill in flight")
     add("--compare", action="store_true", help="texts of split execution beside those of the TEE")
+    add("--accuracy", type=int, default=0, help="score novice's columns on so many answer tokens")
     add("--prompts", type=Path, help="a file of prompts for --compare, one a line")
     add("--result", type=Path, help="file for the JSON")
     add("--table", type=Path, help="file for the table")
     return parser.parse_args(arguments)
 
 
-def setup(options: argparse.Namespace) -> Setup:
-    longest = max([*options.prefill, DECODE_PROMPT + options.decode])
+def setup(options: argparse.Namespace, longest: int = 0) -> Setup:
+    """With room for the tasks, or for one text of `longest` tokens."""
+    longest = max([longest, *options.prefill, DECODE_PROMPT + options.decode])
     most = max(options.clients) * (DECODE_PROMPT + options.decode + 16)
     return Setup(
         Source(options.model),

@@ -66,6 +66,9 @@ class Column(Protocol):
     def extend(self, tokens: Text) -> Tensor:
         """The same with one more token behind each text."""
 
+    def score(self, text: Text) -> Tensor:
+        """float32 [tokens, vocabulary]: what comes behind each token of one text."""
+
 
 class Cached:
     """A decoder with its KV cache in the TEE."""
@@ -93,6 +96,10 @@ class Cached:
 
     def extend(self, tokens: Text) -> Tensor:
         return self._step([(token,) for token in tokens], 1)
+
+    def score(self, text: Text) -> Tensor:
+        self._lengths = [0]
+        return self._step([text], len(text))
 
     def _step(self, texts: Sequence[Text], wanted: int) -> Tensor:
         segments = tuple(
@@ -129,6 +136,9 @@ class Again:
         for text, token in zip(self._texts, tokens, strict=True):
             text.append(token)
         return self._model.logits(self._texts)
+
+    def score(self, text: Text) -> Tensor:
+        return torch.cat([self._model.logits([text[:end]]) for end in range(1, len(text) + 1)])
 
 
 @contextmanager

@@ -56,6 +56,7 @@ class Figures:
     call_p50_ms: float
     call_p99_ms: float
     phases_ms: dict[str, float] = field(default_factory=dict)
+    phases_processor_ms: dict[str, float] = field(default_factory=dict)
 
 
 def write(
@@ -138,6 +139,7 @@ def _figures(
         call_p50_ms=_percentile(ledger.calls_s, 50),
         call_p99_ms=_percentile(ledger.calls_s, 99),
         phases_ms=phases,
+        phases_processor_ms={phase: 1000 * ledger.processor_s[phase] / steps for phase in PHASES},
     )
 
 

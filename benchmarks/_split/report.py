@@ -73,7 +73,9 @@ def _bounds(of: Mapping[str, Figures], prompt: int, null: bool) -> Iterator[Boun
         ratio = (blind.tee_ms + blind.server_ms) / (plain.tee_ms + plain.server_ms)
         yield Bound(f"{at}processor time, blind / plain", ratio, 2.2)
         share = blind.phases_ms["verify"] / blind.wall_ms
-        yield Bound(f"{at}verification's share of blind", share, 0.05)
+        yield Bound(f"{at}verification's share of blind's time", share, 0.05)
+        share = blind.phases_processor_ms["verify"] / (blind.tee_ms + blind.server_ms)
+        yield Bound(f"{at}verification's share of blind's processor time", share, 0.05)
 
 
 def _bytes(row: Figures) -> float:

@@ -104,7 +104,17 @@ def test_the_command_tells_every_column(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     result, table = tmp_path / "result.json", tmp_path / "table.md"
-    options = ["--model", str(folder), "--null", "--prefill", "12", "--decode", "2", "--rounds", "1"]
+    options = [
+        "--model",
+        str(folder),
+        "--null",
+        "--prefill",
+        "12",
+        "--decode",
+        "2",
+        "--rounds",
+        "1",
+    ]
     split.main([*options, "--clients", "1", "2", "--result", str(result), "--table", str(table)])
     told = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert told == json.loads(result.read_text())
@@ -114,7 +124,7 @@ def test_the_command_tells_every_column(
     assert {bound["what"].partition(": ")[2] for bound in told["bounds"]} >= {
         "bytes, plain / B",
         "transport time, blind-warm / B",
-        "verification's share of blind",
+        "verification's share of blind's time",
     }
     assert table.read_text().count("| b-zeromq |") == 3
     blind = next(row for row in told["rows"] if row["column"] == "blind-warm")
