@@ -159,6 +159,7 @@ async def test_nothing_listening_is_told_with_the_address() -> None:
 async def test_models_come_in_the_servers_order_and_the_key_is_sent(fake: FakeOpenAI) -> None:
     async with Client(fake.url, "sesame") as client:
         assert await client.models() == ("novice", "sage")
+        assert await client.offers() == {"novice": "", "sage": ""}
     assert fake.keys == ["Bearer sesame"]
 
 

@@ -74,12 +74,13 @@ def split(
     numbers: Numbers = "ring",
     on_loss: OnLoss = "reject",
     chunk_rows: int = 128,
+    at_once: int = 2,
     token: bytes = b"",
     deadline_s: float = 20.0,
 ) -> Iterator[tuple[Decoder, SplitExecution]]:
     """A decoder whose linears the servers behind `connects` compute, and its execution."""
     named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
-    calls = Calls(Gpus(named, still), chunk_rows, on_loss)
+    calls = Calls(Gpus(named, still), chunk_rows, on_loss, at_once)
     masks = masks or (NoMasks() if numbers == "clear" else pool())
     execution = SplitExecution(calls, masks, numbers=numbers, token=token, deadline_s=deadline_s)
     try:

@@ -22,14 +22,17 @@ from worker.execution.split.stream import MaskStream, Words
 
 OnEmpty = Literal["tee", "wait", "reject"]
 
-BLOCK_ROWS = 64
+BLOCK_ROWS = 128  # as many as the largest call has by default: such a call takes a block
 BLOCK_WORK = 2**32  # multiplications that a request may have to wait for, about 0.1 s a core
 IDLE_S = 0.05  # without a call for so long, nobody is being served
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Masks:
-    """Rows of masks [rows, in] and their products [rows, out], for one use."""
+    """Rows of masks [rows, in] and their products [rows, out], for one use: it may overwrite them.
+
+    Those that may not be written to stand for all rows.
+    """
 
     words: Words
     products: Words
@@ -58,7 +61,9 @@ class NoMasks:
     """Zeros in place of masks: exact integrity and no privacy, for `plain-int`."""
 
     def __init__(self) -> None:
-        self._zero = Masks(np.zeros((1, 1), np.uint32), np.zeros((1, 1), np.uint32))
+        zero = np.zeros((1, 1), np.uint32)
+        zero.setflags(write=False)
+        self._zero = Masks(zero, zero)
 
     def add(self, site: SiteId, inputs: int, outputs: int, product: Product) -> None:
         pass
@@ -104,7 +109,9 @@ class _Shelf:
         return Masks(words, products.numpy().view(np.uint32))
 
     def pop(self, rows: int) -> list[Masks]:
-        """At most `rows` rows off the shelf."""
+        """At most `rows` rows off the shelf; a whole block of so many, so that none is copied."""
+        if self.blocks and len(self.blocks[-1].words) == rows:
+            return [self.blocks.pop()]
         taken: list[Masks] = []
         while rows and self.blocks:
             block = self.blocks.popleft()
