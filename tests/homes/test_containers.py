@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from controller.settings import ControllerSettings
 from homes.requirements import PARTS, requirements
 from webui.settings import PageSettings
+from worker.gpu.settings import GpuSettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -26,11 +27,12 @@ RESOURCES = ("controller.yaml", "worker.yaml", "webui.yaml")
 ENTRY = {
     "controller": "controller.__main__, controller.app",
     "worker": "worker.__main__, worker.build, worker.drain, httptools",
+    "gpu": "worker.gpu.__main__, worker.gpu.build",
     "webui": "webui.__main__, webui.app, httptools",
 }
 VARIABLES = {
     f"CLOISTER_{cls.program}_{name}".upper()
-    for cls in (ControllerSettings, WorkerSettings, PageSettings)
+    for cls in (ControllerSettings, WorkerSettings, GpuSettings, PageSettings)
     for name in cls.model_fields
 }
 
@@ -100,25 +102,50 @@ def targets() -> dict[str, str]:
 @pytest.mark.parametrize("part", PARTS)
 def test_stage_of_a_part_copies_its_room_and_has_a_check(part: str) -> None:
     stage = targets()[part]
-    assert f"COPY {part} /app/{part}" in stage
+    room = "worker" if part == "gpu" else part
+    assert f"COPY {room} /app/{room}" in stage
+    assert f"COPY --from={part}-packages" in stage
     assert "HEALTHCHECK" in stage
     assert "RUN" not in stage
     assert "USER 10001" in targets()["part"]
 
 
+def services(name: str) -> dict[str, Any]:
+    """What a compose file says of each service."""
+    found: dict[str, Any] = yaml.safe_load((DOCKER / name).read_text())["services"]
+    return found
+
+
 def test_compose_names_targets_and_settings_that_there_are() -> None:
-    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
-    assert set(services) == set(PARTS)
-    for name, service in services.items():
-        assert service["build"]["target"] == name
-        assert set(service["environment"]) <= VARIABLES
-        assert service["read_only"] is True
-        assert service["cap_drop"] == ["ALL"]
+    ours = {name: one for name, one in services("compose.yaml").items() if "build" in one}
+    assert {one["build"]["target"] for one in ours.values()} == set(PARTS)
+    for one in ours.values():
+        assert one["image"] == f"cloister-{one['build']['target']}"
+        assert set(one["environment"]) <= VARIABLES
+        assert one["read_only"] is True
+        assert one["cap_drop"] == ["ALL"]
 
 
-def test_devices_are_in_a_file_of_their_own() -> None:
-    assert "/dev/sgx" not in (DOCKER / "compose.yaml").read_text()
-    assert "/dev/sgx_enclave" in (DOCKER / "compose.sgx.yaml").read_text()
+def test_profiles_add_workers_to_the_plain_stack() -> None:
+    profiles = {name: one.get("profiles", []) for name, one in services("compose.yaml").items()}
+    assert {name for name, of in profiles.items() if not of} == {"controller", "worker", "webui"}
+    assert {name for name, of in profiles.items() if of == ["gpu"]} == {"split", "gpu"}
+    assert {name for name, of in profiles.items() if of == ["sgx"]} == {"enclave"}
+
+
+def test_gpu_server_cannot_change_the_weights_of_workers() -> None:
+    places = {name: services("compose.yaml")[name]["volumes"] for name in ("gpu", "split")}
+    assert not set(places["gpu"]) & set(places["split"])
+
+
+@pytest.mark.parametrize(("profile", "service"), [("gpu", "gpu"), ("sgx", "enclave")])
+def test_devices_are_in_a_file_of_their_own(profile: str, service: str) -> None:
+    """A device that is missing would make `up` fail for all."""
+    plain = services("compose.yaml")
+    assert not any("devices" in one or "deploy" in one for one in plain.values())
+    added = services(f"compose.{profile}.yaml")
+    assert set(added) == {service}
+    assert "devices" in added[service] or "devices" in str(added[service]["deploy"])
 
 
 def documents() -> list[dict[str, Any]]:
