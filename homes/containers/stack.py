@@ -129,7 +129,7 @@ def chat(api: str, answer: Answer, content: str, **options: Any) -> Answer:
         response.raise_for_status()
         answer.execution = response.headers["x-cloister-execution"]
         for chunk in _chunks(response.iter_bytes()):
-            _take(answer, chunk)
+            take(answer, chunk)
     return answer
 
 
@@ -142,7 +142,8 @@ def _chunks(pieces: Iterator[bytes]) -> Iterator[dict[str, Any]]:
             yield json.loads(event.data)
 
 
-def _take(answer: Answer, chunk: dict[str, Any]) -> None:
+def take(answer: Answer, chunk: dict[str, Any]) -> None:
+    """Add a chunk of a stream to the answer."""
     for choice in chunk["choices"]:
         if text := choice["delta"].get("content"):
             answer.pieces.append((time.monotonic(), text))
