@@ -27,7 +27,9 @@ from homes.containers.words import Failed, run
 ROOT = Path(__file__).parent.parent.parent
 NEEDS = {"dockerd": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
 ASKED = "What is Cloister?"
-LONG_TOKENS = 900
+LONG = {"max_tokens": 900, "n": 8, "ignore_eos": True}
+LONG_TOKENS = 900 * 8
+"""Some seconds of work: more than the time from a first token to the TERM that follows it."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -125,19 +127,18 @@ def _open_page(stack: Stack) -> None:
 def _drain(stack: Stack) -> None:
     """TERM while the worker answers: the answer ends whole, and then the worker."""
     answer = Answer("novice")
-    options = {"max_tokens": LONG_TOKENS, "ignore_eos": True}
+    worker = stack.compose("ps", "--quiet", "worker")
     words = (stack.api, answer, ASKED)
-    talk = threading.Thread(target=chat, args=words, kwargs=options, daemon=True)
+    talk = threading.Thread(target=chat, args=words, kwargs=LONG, daemon=True)
     talk.start()
     _want(answer.begun.wait(120), "the long answer does not begin")
-    stack.compose("kill", "--signal=TERM", "worker")
+    stack.docker("kill", "--signal=TERM", worker)
     told_s = time.monotonic()
     talk.join(300)
     late = answer.pieces_after(told_s)
     _want(late > 0, "the answer was over before TERM came")
-    _want(answer.finish == "length", f"the answer was cut after {len(answer.pieces)} pieces")
     _want(answer.tokens == LONG_TOKENS, f"{answer.tokens} of {LONG_TOKENS} tokens came")
-    status = int(stack.docker("wait", *stack.compose("ps", "--all", "--quiet", "worker").split()))
+    status = int(stack.docker("wait", worker))
     _want(status == 0, f"the worker ended with {status}")
     _say(f"TERM while the worker answered: {late} pieces came after it, all {answer.tokens} tokens")
 
