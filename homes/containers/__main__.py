@@ -46,6 +46,8 @@ def main(argv: Sequence[str]) -> int:
     except (CloisterError, httpx.HTTPError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        return 130
     return 0
 
 
@@ -56,8 +58,9 @@ def _check() -> None:
         base.make(folder / "root")
         _say("made a Debian root with Python, by debootstrap")
         with engine(folder) as environment:
-            _build(folder, environment)
-            _run(Stack.of(ROOT, environment))
+            stack = Stack.of(ROOT, environment)
+            _build(stack, folder / "root")
+            _run(stack)
     if folder.exists():
         raise Failed(f"{folder} could not be removed")
     _say("stopped the engine and removed all that was made")
@@ -70,14 +73,12 @@ def _install() -> None:
         _say(f"installed Debian's {' '.join(missing)}")
 
 
-def _build(folder: Path, environment: dict[str, str]) -> None:
-    stack = Stack.of(ROOT, environment)
-    form = "{{.Server.Version}}"
+def _build(stack: Stack, root: Path) -> None:
+    version = stack.docker("version", "--format={{.Server.Version}}")
     driver = stack.docker("info", "--format={{.Driver}}")
     composer = stack.docker("compose", "version", "--short")
-    version = stack.docker("version", f"--format={form}")
     _say(f"started Docker {version} ({driver}), with Compose {composer}")
-    base.load(folder / "root", environment)
+    base.load(root, stack.environment)
     _say(f"imported the root as {base.TAG}: {stack.size_mb(base.TAG)} MB")
     with packages.served(os.environ.get("PIP_FIND_LINKS", "")) as links:
         told = packages.arguments(os.environ, links)

@@ -2,9 +2,10 @@
 
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
-from homes.containers.words import run
+from homes.containers.words import Failed, run
 
 RELEASE = "bookworm"
 """Its Python is 3.11, as in the tag that the Dockerfile names."""
@@ -26,7 +27,7 @@ def make(root: Path) -> None:
         shutil.copyfile(CERTIFICATES, root / CERTIFICATES.relative_to("/"))
 
 
-def load(root: Path, environment: dict[str, str]) -> None:
+def load(root: Path, environment: Mapping[str, str]) -> None:
     """Import the root as the image that the Dockerfile begins with."""
     words = ["docker", "import", "--change", 'CMD ["python3"]', "-", TAG]
     with subprocess.Popen(
@@ -39,7 +40,7 @@ def mirror() -> str:
     """Where this machine has Debian's packages from; Debian's own address if that is not told."""
     try:
         lines = run("apt-get", "indextargets", "--format", "$(REPO_URI) $(COMPONENT) $(ORIGIN)")
-    except (FileNotFoundError, subprocess.CalledProcessError):
+    except (FileNotFoundError, Failed):
         return MIRROR
     return main_archive(lines)
 
