@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check fuzz lint bench chromium clean
+.PHONY: help run test check check-containers fuzz lint bench chromium clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -17,7 +17,7 @@ PIP = $(VENV)/bin/python -m pip install --disable-pip-version-check --progress-b
 SHORT = sed -un 's/^Collecting \([^ ]*\).*/  \1/p; /[0-9] [GM]B)/p; s/^Installing.*/  installing/p'
 
 help: ## list the commands
-	@awk -F ':[^#]*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':[^#]*## ' '/^[a-z-]+:.*## / { printf "make %-16s %s\n", $$1, $$2 }' Makefile
 
 run: $(RUN) ## install once, then start controller, worker and page; Ctrl-C stops them
 	@exec $(VENV)/bin/cloister up $(ARGS)
@@ -26,6 +26,9 @@ test: $(TEST) chromium ## install what tests need, then run them all
 	@exec $(VENV)/bin/python -m pytest $(ARGS)
 
 check: lint test ## format, lint, types, tests: what must be green before a change is handed over
+
+check-containers: $(RUN) ## build all images and run their stack in a Docker engine of its own: root, 10 minutes
+	@exec $(VENV)/bin/python -m homes.containers
 
 fuzz: $(TEST) ## more requests made up from the OpenAPI documents than `make test` tries
 	@exec env FUZZ_EXAMPLES=300 $(VENV)/bin/python -m pytest --timeout 3600 tests/fuzz $(ARGS)

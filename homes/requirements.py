@@ -25,6 +25,7 @@ PARTS = {
         "torch",
         "uvicorn",
     ),
+    "gpu": ("numpy", "pydantic", "pydantic-settings", "torch"),
     "webui": ("gradio", "httpx", "httptools", "pydantic", "pydantic-settings", "uvicorn"),
 }
 BUILD = ("pyyaml",)

@@ -46,7 +46,7 @@ async def _serve(worker: "Worker", bound: socket.socket, settings: WorkerSetting
 
     bound.listen()  # a request that comes right after joining waits instead of failing
     async with _membership(worker, bound, settings):
-        await serve(worker.app, bound, on_stop=drain)
+        await serve(worker.app, bound, grace_s=settings.stop_s, on_stop=drain)
 
 
 def _tell_memory() -> None:

@@ -4,6 +4,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
+from cloister.serve import GRACE_S
 from cloister.settings import Settings
 
 
@@ -74,6 +75,9 @@ class WorkerSettings(Settings):
     )
     request_timeout_s: float = Field(
         3600.0, gt=0, description="Most seconds that a request may take, waiting included."
+    )
+    stop_s: int = Field(
+        GRACE_S, ge=0, description="Seconds that running answers may go on after a signal to stop."
     )
     kept_responses: int = Field(
         1024, ge=0, description="Most responses kept for /v1/responses, in memory only; 0: none."

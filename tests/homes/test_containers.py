@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,22 +16,24 @@ from packaging.requirements import Requirement
 from controller.settings import ControllerSettings
 from homes.requirements import PARTS, requirements
 from webui.settings import PageSettings
+from worker.gpu.settings import GpuSettings
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 KUBERNETES = "1.37"
-RESOURCES = ("controller.yaml", "worker.yaml", "webui.yaml")
+OVERLAYS = ("base", "gpu", "sgx")
 
 ENTRY = {
     "controller": "controller.__main__, controller.app",
     "worker": "worker.__main__, worker.build, worker.drain, httptools",
+    "gpu": "worker.gpu.__main__, worker.gpu.build",
     "webui": "webui.__main__, webui.app, httptools",
 }
 VARIABLES = {
     f"CLOISTER_{cls.program}_{name}".upper()
-    for cls in (ControllerSettings, WorkerSettings, PageSettings)
+    for cls in (ControllerSettings, WorkerSettings, GpuSettings, PageSettings)
     for name in cls.model_fields
 }
 
@@ -100,33 +103,74 @@ def targets() -> dict[str, str]:
 @pytest.mark.parametrize("part", PARTS)
 def test_stage_of_a_part_copies_its_room_and_has_a_check(part: str) -> None:
     stage = targets()[part]
-    assert f"COPY {part} /app/{part}" in stage
+    room = "worker" if part == "gpu" else part
+    assert f"COPY {room} /app/{room}" in stage
+    assert f"COPY --from={part}-packages" in stage
     assert "HEALTHCHECK" in stage
     assert "RUN" not in stage
     assert "USER 10001" in targets()["part"]
 
 
+def services(name: str) -> dict[str, Any]:
+    """What a compose file says of each service."""
+    found: dict[str, Any] = yaml.safe_load((DOCKER / name).read_text())["services"]
+    return found
+
+
 def test_compose_names_targets_and_settings_that_there_are() -> None:
-    services = yaml.safe_load((DOCKER / "compose.yaml").read_text())["services"]
-    assert set(services) == set(PARTS)
-    for name, service in services.items():
-        assert service["build"]["target"] == name
-        assert set(service["environment"]) <= VARIABLES
-        assert service["read_only"] is True
-        assert service["cap_drop"] == ["ALL"]
+    ours = {name: one for name, one in services("compose.yaml").items() if "build" in one}
+    assert {one["build"]["target"] for one in ours.values()} == set(PARTS)
+    for one in ours.values():
+        assert one["image"] == f"cloister-{one['build']['target']}"
+        assert set(one["environment"]) <= VARIABLES
+        assert one["read_only"] is True
+        assert one["cap_drop"] == ["ALL"]
 
 
-def test_devices_are_in_a_file_of_their_own() -> None:
-    assert "/dev/sgx" not in (DOCKER / "compose.yaml").read_text()
-    assert "/dev/sgx_enclave" in (DOCKER / "compose.sgx.yaml").read_text()
+def test_profiles_add_workers_to_the_plain_stack() -> None:
+    profiles = {name: one.get("profiles", []) for name, one in services("compose.yaml").items()}
+    assert {name for name, of in profiles.items() if not of} == {"controller", "worker", "webui"}
+    assert {name for name, of in profiles.items() if of == ["gpu"]} == {"split", "gpu"}
+    assert {name for name, of in profiles.items() if of == ["sgx"]} == {"enclave"}
+
+
+def test_gpu_server_cannot_change_the_weights_of_workers() -> None:
+    places = {name: services("compose.yaml")[name]["volumes"] for name in ("gpu", "split")}
+    assert not set(places["gpu"]) & set(places["split"])
+
+
+@pytest.mark.parametrize(("profile", "service"), [("gpu", "gpu"), ("sgx", "enclave")])
+def test_devices_are_in_a_file_of_their_own(profile: str, service: str) -> None:
+    """A device that is missing would make `up` fail for all."""
+    plain = services("compose.yaml")
+    assert not any("devices" in one or "deploy" in one for one in plain.values())
+    added = services(f"compose.{profile}.yaml")
+    assert set(added) == {service}
+    assert "devices" in added[service] or "devices" in str(added[service]["deploy"])
 
 
 def documents() -> list[dict[str, Any]]:
+    """Every resource of docker/kubernetes, as it is before patches."""
+    files = sorted((DOCKER / "kubernetes").glob("*/*.yaml"))
     return [
         document
-        for name in RESOURCES
-        for document in yaml.safe_load_all((DOCKER / "kubernetes" / name).read_text())
+        for file in files
+        if file.name != "kustomization.yaml"
+        for document in yaml.safe_load_all(file.read_text())
     ]
+
+
+def kustomization(overlay: str) -> dict[str, Any]:
+    text = (DOCKER / "kubernetes" / overlay / "kustomization.yaml").read_text()
+    found: dict[str, Any] = yaml.safe_load(text)
+    return found
+
+
+def containers(kind: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    if kind["kind"] == "Deployment":
+        found = kind["spec"]["template"]["spec"]["containers"]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -142,15 +186,59 @@ def test_schema_sees_a_misspelled_name() -> None:
         kubernetes_validate.validate(wrong, KUBERNETES, strict=True)
 
 
-def test_kustomization_lists_every_resource() -> None:
-    listed = yaml.safe_load((DOCKER / "kubernetes/kustomization.yaml").read_text())
-    assert tuple(listed["resources"]) == RESOURCES
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_kustomization_lists_every_resource(overlay: str) -> None:
+    files = {file.name for file in (DOCKER / "kubernetes" / overlay).glob("*.yaml")}
+    listed = {name for name in kustomization(overlay)["resources"] if name != "../base"}
+    assert listed == files - {"kustomization.yaml"}
 
 
-def test_containers_of_kubernetes_use_settings_that_there_are() -> None:
-    for document in documents():
-        if document["kind"] == "Deployment":
-            for container in document["spec"]["template"]["spec"]["containers"]:
-                names = {entry["name"] for entry in container["env"]}
-                assert {name for name in names if name.startswith("CLOISTER_")} <= VARIABLES
-                assert container["securityContext"]["readOnlyRootFilesystem"] is True
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_patched_resources_follow_their_schemas(overlay: str) -> None:
+    words = ["kubectl", "kustomize", str(DOCKER / "kubernetes" / overlay)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rendered = list(yaml.safe_load_all(done.stdout))
+    for document in rendered:
+        kubernetes_validate.validate(document, KUBERNETES, strict=True)
+    names = {container["name"] for document in rendered for container in containers(document)}
+    added = {"base": {"worker"}, "gpu": {"worker", "gpu"}, "sgx": {"enclave"}}
+    assert names == {"controller", "webui"} | added[overlay]
+
+
+def test_every_container_has_probes_a_read_only_root_and_settings_that_there_are() -> None:
+    found = [container for document in documents() for container in containers(document)]
+    assert {container["name"] for container in found} == {*PARTS, "enclave"}
+    for container in found:
+        names = {entry["name"] for entry in container.get("env", ())}
+        assert {name for name in names if name.startswith("CLOISTER_")} <= VARIABLES
+        assert {"readinessProbe", "livenessProbe"} <= set(container)
+        assert container["securityContext"]["readOnlyRootFilesystem"] is True
+
+
+def test_patches_use_settings_that_there_are() -> None:
+    (patch,) = kustomization("gpu")["patches"]
+    names = {change["value"]["name"] for change in yaml.safe_load(patch["patch"])}
+    assert "CLOISTER_WORKER_GPU" in names <= VARIABLES
+
+
+def test_gpu_server_does_not_learn_the_join_token() -> None:
+    (gpu,) = [
+        one for document in documents() for one in containers(document) if one["name"] == "gpu"
+    ]
+    assert "join-token" not in str(gpu)
+    assert "JOIN_TOKEN" not in str(services("compose.yaml")["gpu"])
+
+
+def test_enclave_asks_for_the_device_plugin_s_resources() -> None:
+    (enclave,) = [one for d in documents() for one in containers(d) if one["name"] == "enclave"]
+    asked = {name for name in enclave["resources"]["limits"] if name.startswith("sgx.intel.com/")}
+    assert asked == {"sgx.intel.com/enclave", "sgx.intel.com/provision", "sgx.intel.com/epc"}
+
+
+def test_workers_are_added_when_requests_wait() -> None:
+    (scaler,) = [one for one in documents() if one["kind"] == "HorizontalPodAutoscaler"]
+    (metric,) = scaler["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] == "cloister_queued_requests"
+    assert 'yield _gauge("queued_requests"' in (ROOT / "worker/api/metrics.py").read_text()

@@ -1,0 +1,1 @@
+"""Builds the images of docker/ and runs their stack, in a Docker engine of its own."""
