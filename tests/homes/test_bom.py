@@ -26,7 +26,7 @@ def test_shipped_bom_has_no_fault(base: Path, monkeypatch: pytest.MonkeyPatch) -
     (base / "site").mkdir()
     monkeypatch.setenv("IMAGE", str(base))
     monkeypatch.setenv("SETTINGS", str(base / "settings"))
-    shipped = bom.read(ROOT / "occlum/worker.yaml")
+    shipped = bom.read(ROOT / "occlum/image.yaml")
     assert bom.check(shipped, base) == []
     layout = bom.lay_out(shipped, base)
     assert layout.files == {
