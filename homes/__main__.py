@@ -35,6 +35,17 @@ def _image(words: argparse.Namespace) -> list[str]:
     return []
 
 
+def _trim(words: argparse.Namespace) -> list[str]:
+    listed = bom.read(words.bom)
+    faults = bom.check(listed, words.base)
+    if not faults:
+        strangers = bom.strangers(bom.lay_out(listed, words.base), words.image)
+        for path in strangers:
+            path.unlink()
+        sys.stdout.write(f"{image.measure(words.image)}, {len(strangers)} not listed: removed\n")
+    return faults
+
+
 def _occlum(words: argparse.Namespace) -> list[str]:
     settings = occlum.render(SIZES[words.profile], models_on_host=words.models_on_host)
     faults = occlum.check(settings, demonstration=words.models_on_host is not None)
@@ -101,6 +112,11 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("part", choices=sorted(PARTS))
     one.add_argument("out", type=Path)
     one.set_defaults(run=_image)
+    one = commands.add_parser("trim", help="remove files from an image that the bom does not list")
+    one.add_argument("bom", type=Path)
+    one.add_argument("image", type=Path)
+    one.add_argument("--base", type=Path, default=Path(), help="where the bom's paths begin")
+    one.set_defaults(run=_trim)
     one = commands.add_parser("occlum", help="print Occlum.json")
     one.add_argument("--profile", choices=sorted(SIZES), default="1b")
     one.add_argument("--models-on-host", metavar="FOLDER", help="unverified: demonstrations alone")

@@ -45,6 +45,7 @@ occlum new "$instance"
 cd "$instance"
 rm -rf image
 copy_bom -f "$here/image.yaml" --root image --include-dir /opt/occlum/etc/template
+homes trim "$here/image.yaml" "$instance/image"
 [[ -z $MODELS ]] || mkdir -p image/models
 homes occlum --profile "$PROFILE" "${demonstration[@]}" >Occlum.json
 homes check ${MODELS:+--demonstration} "$instance/Occlum.json"

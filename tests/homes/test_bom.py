@@ -66,6 +66,15 @@ def test_content_of_a_folder_is_copied_without_it(base: Path) -> None:
     assert set(bom.lay_out(made, base).files) == {"/opt/lib/a.txt", "/opt/a.txt"}
 
 
+def test_files_that_nobody_listed_are_found(base: Path, tmp_path: Path) -> None:
+    layout = bom.lay_out(target(copy=[{"dirs": ["python"]}]), base)
+    folder = tmp_path / "image"
+    for name in ("opt/python/lib/a.txt", "opt/occlum/glibc/lib/libc.so.6", "lib/libz.so.1"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    assert bom.strangers(layout, folder) == [folder / "lib/libz.so.1"]
+
+
 def test_what_is_no_yaml_is_told(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("a: [")
     with pytest.raises(ValueError, match="not YAML"):

@@ -99,6 +99,7 @@ def test_instance_is_built_from_checked_settings(checkout: Checkout, key: Path) 
     asked = checkout.log.read_text()
     assert f"occlum build --sign-key {key}" in asked
     assert "occlum print mrenclave" in asked
+    assert not (checkout.root / "occlum/instance/worker/image/stranger").exists()
 
 
 def test_nothing_is_built_with_a_readable_key_or_none(checkout: Checkout, key: Path) -> None:
