@@ -49,9 +49,9 @@ exec_part() {
 bench() {
   local kept
   kept=$(mktemp -d)
-  (cd "$here/.." && CLOISTER_CONFIG=$here/cloister.toml "$PYTHON" -m worker.commands.bench) >"$kept/host"
-  (cd "$instance" && occlum exec /bin/python3 -m worker.commands.bench) >"$kept/enclave"
-  (cd "$here/.." && "$PYTHON" -m worker.commands.bench --compare "$kept/host" "$kept/enclave")
+  (cd "$here/.." && CLOISTER_CONFIG=$here/cloister.toml "$PYTHON" -m cloister bench) >"$kept/host"
+  (cd "$instance" && occlum exec /bin/python3 -m cloister bench) >"$kept/enclave"
+  (cd "$here/.." && "$PYTHON" -m cloister bench --compare "$kept/host" "$kept/enclave")
   rm -r "$kept"
 }
 
