@@ -23,6 +23,7 @@ from cloister.errors import CloisterError
 from homes.libraries import needed
 from homes.parts import LIBRARY, Part
 
+
 class BadImage(CloisterError):
     """The image cannot be made, or is too large."""
 

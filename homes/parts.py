@@ -112,6 +112,4 @@ BOTH = Part(
 )
 """Worker and page in one enclave, for demonstrations."""
 
-PARTS: Mapping[PartName, Part] = MappingProxyType(
-    {"worker": WORKER, "webui": WEBUI, "both": BOTH}
-)
+PARTS: Mapping[PartName, Part] = MappingProxyType({"worker": WORKER, "webui": WEBUI, "both": BOTH})

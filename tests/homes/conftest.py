@@ -54,7 +54,8 @@ def make_settings(tmp_path: Path) -> MakeSettings:
     def make(settings: Settings) -> Path:
         path = tmp_path / "cloister.toml"
         tables = [
-            f"[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
+            f"[{name}]\n"
+            + "".join(f"{key} = {json.dumps(value)}\n" for key, value in table.items())
             for name, table in settings.items()
         ]
         path.write_text("".join(tables))

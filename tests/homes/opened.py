@@ -5,7 +5,6 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 
 OPEN, FOLDER = 0x20, 0x40000000  # IN_OPEN, IN_ISDIR
 EVENT = struct.Struct("iIII")  # watch, what happened, cookie, bytes of the name
@@ -30,7 +29,10 @@ class Opened:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
     ) -> None:
         os.close(self._notes)
 

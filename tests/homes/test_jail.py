@@ -42,9 +42,7 @@ def test_image_has_few_files(worker_image: Path) -> None:
     assert size.size_bytes < 700 * 2**20
 
 
-def test_worker_chats_and_drains_at_home(
-    home: Home, jail: MakeJail, record_property: Any
-) -> None:
+def test_worker_chats_and_drains_at_home(home: Home, jail: MakeJail, record_property: Any) -> None:
     made = jail(home)
     with Opened(made.root) as opened, running(made.start(*home.argv)) as program:
         with talking(program) as client:
@@ -68,7 +66,9 @@ def test_worker_s_linears_may_be_outside(
         url = outside.wait_for(r"GPU server at (tcp://\S+)", PATIENCE_S)[1]
         split = {"execution": "split", "gpu": [url], "masks_mb": 8, "gpu_deadline_s": 100}
         strict = {"on_gpu_loss": "reject", "on_empty": "wait"}
-        home.files["/etc/cloister.toml"] = make_settings({"worker": LOCAL["worker"] | split | strict})
+        home.files["/etc/cloister.toml"] = make_settings(
+            {"worker": LOCAL["worker"] | split | strict}
+        )
         with running(jail(home).start(*home.argv)) as program, talking(program) as client:
             assert client.get("/v1/models").json()["data"][0]["execution"] == "split-blind"
             assert "confidential" in text_of(client)
