@@ -43,11 +43,13 @@ clean: ## remove the environment and everything built
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(RUN): pyproject.toml
+$(RUN): pyproject.toml setup.py $(wildcard worker/kernels/src/*)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: Cloister needs Python 3.11 or newer as $(PYTHON); name another: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/install python3-venv || { \
 	  echo "error: $(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	@command -v g++ >/dev/null || .ci/install g++ || \
+	  echo "warning: no g++, so low-bit weights will be slow; on Debian: apt-get install g++" >&2
 	@echo "Installing Cloister into $(VENV); this happens once and takes a few minutes."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -e . | $(SHORT)

@@ -10,6 +10,7 @@ from functools import partial
 
 from rich.table import Table
 
+from benchmarks._ratio import Ratio, in_turn
 from worker.api.tokenizer import Tokenizer
 from worker.engine.drafts import OFF, Lookup
 from worker.engine.engine import InferenceEngine
@@ -38,8 +39,21 @@ class Worth:
     sequences: int
     plain_tokens_per_s: float
     drafted_tokens_per_s: float
-    ratio: float
+    ratio: Ratio  # by the clock
+    cpu_ratio: Ratio
     accepted: float  # of the guessed tokens
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Tokens a second: of the clock, and of the process's own time."""
+
+    by_clock: float
+    by_cpu: float
+
+
+Stamp = tuple[float, float]
+Heard = queue.SimpleQueue[tuple[Stamp, Event]]
 
 
 def worth(counts: Sequence[int], rounds: int, most: int) -> Iterator[Worth]:
@@ -49,14 +63,16 @@ def worth(counts: Sequence[int], rounds: int, most: int) -> Iterator[Worth]:
 
 
 def table(rows: Sequence[Worth]) -> Table:
-    shown = Table("prompts", "sequences", "plain tok/s", "drafted tok/s", "ratio", "accepted")
+    speeds = ("plain tok/s", "drafted tok/s", "ratio", "in cpu time")
+    shown = Table("prompts", "sequences", *speeds, "accepted")
     for row in rows:
         shown.add_row(
             row.prompts,
             str(row.sequences),
             f"{row.plain_tokens_per_s:.0f}",
             f"{row.drafted_tokens_per_s:.0f}",
-            f"{row.ratio:.2f}",
+            str(row.ratio),
+            str(row.cpu_ratio),
             f"{row.accepted:.0%}",
         )
     return shown
@@ -85,9 +101,11 @@ def requests(skills: Sequence[str]) -> list[Request]:
 def _worth(kind: str, asked: Sequence[Request], count: int, rounds: int, most: int) -> Worth:
     plain, drafted = _engine(0), _engine(most)
     try:
-        pairs = [
-            (_speed(plain, asked, count), _speed(drafted, asked, count)) for _ in range(rounds + 1)
-        ][1:]  # the first one warms up, and fills the prefix caches
+        without, with_them = (
+            partial(_speed, plain, asked, count),
+            partial(_speed, drafted, asked, count),
+        )
+        before, after = zip(*in_turn(without, with_them, rounds), strict=True)
         load = drafted.load()
     finally:
         plain.close()
@@ -95,9 +113,10 @@ def _worth(kind: str, asked: Sequence[Request], count: int, rounds: int, most: i
     return Worth(
         kind,
         count,
-        statistics.median(without for without, _ in pairs),
-        statistics.median(with_them for _, with_them in pairs),
-        statistics.median(with_them / without for without, with_them in pairs),
+        statistics.median(speed.by_clock for speed in before),
+        statistics.median(speed.by_clock for speed in after),
+        Ratio.of([speed.by_clock for speed in before], [speed.by_clock for speed in after]),
+        Ratio.of([speed.by_cpu for speed in before], [speed.by_cpu for speed in after]),
         load.accepted_tokens / max(1, load.drafted_tokens),
     )
 
@@ -110,25 +129,26 @@ def _engine(most: int) -> InferenceEngine:
     return engine
 
 
-def _speed(engine: InferenceEngine, asked: Sequence[Request], count: int) -> float:
+def _speed(engine: InferenceEngine, asked: Sequence[Request], count: int, _: int) -> Speed:
     """Tokens a second behind the first ones, with `count` answers at a time."""
-    tokens, seconds = 0, 0.0
+    tokens, seconds, cpu_seconds = 0, 0.0, 0.0
     for start in range(0, len(asked), count):
-        heard: queue.SimpleQueue[tuple[float, Event]] = queue.SimpleQueue()
+        heard: Heard = queue.SimpleQueue()
         group = asked[start : start + count]
         for request in group:
             engine.submit(request, partial(_note, heard))
         stamps = [stamp for _ in group for stamp in _until_end(heard)]
         tokens += len(stamps) - len(group)
-        seconds += stamps[-1] - stamps[0]
-    return tokens / seconds
+        seconds += stamps[-1][0] - stamps[0][0]
+        cpu_seconds += stamps[-1][1] - stamps[0][1]
+    return Speed(tokens / seconds, tokens / cpu_seconds)
 
 
-def _note(heard: "queue.SimpleQueue[tuple[float, Event]]", event: Event) -> None:
-    heard.put((time.perf_counter(), event))
+def _note(heard: Heard, event: Event) -> None:
+    heard.put(((time.perf_counter(), time.process_time()), event))
 
 
-def _until_end(heard: "queue.SimpleQueue[tuple[float, Event]]") -> Iterator[float]:
+def _until_end(heard: Heard) -> Iterator[Stamp]:
     """The times of all tokens up to the next one that ends an answer."""
     while True:
         stamp, event = heard.get(timeout=600)

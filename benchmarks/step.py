@@ -8,11 +8,14 @@
 Prompts are random token ids, so nothing is cached, and no answer ends early. `prefill tok/s`:
 prompt tokens over the time until every sequence has its first token. `ms/step`: median gap between
 the tokens of one sequence. `decode tok/s`: tokens of all sequences after their first, over the
-time that they took. Medians of the counted rounds. With `--structured` each round is measured a
-second time with every sequence held to a JSON schema; `structured tok/s` and `cost` say what that
-makes of the decoding. With `--drafts K` only drafts are measured: novice answers some of its own
-test prompts, with at most K drafted tokens a step and without, in turn: prompts that ask it to copy
-or edit a text, and others; `ratio` is the median over paired rounds. The last line is JSON.
+time that they took. Medians of the counted rounds.
+
+With `--structured` each round is measured a second time with every sequence held to a JSON schema;
+`ratio` is what remains of the decoding's speed. With `--drafts K` only drafts are measured: novice
+answers some of its own test prompts, with at most K drafted tokens a step and without: prompts that
+ask it to copy or edit a text, and others. Such rounds are paired and take turns; a ratio is the
+median of the pairs with its quartiles, by the clock and by processor time, which tells more where
+other programs run. The last line is JSON.
 """
 
 import argparse
@@ -22,9 +25,9 @@ import random
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from functools import partial
-from itertools import pairwise, zip_longest
+from itertools import pairwise
 
 import torch
 from rich.console import Console
@@ -32,8 +35,11 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import _drafts
+from benchmarks._ratio import Ratio, in_turn
 from worker.api.structure import json_rule
 from worker.api.tokenizer import Tokenizer
+from worker.build import threads_for
+from worker.commands.need import weights_bytes
 from worker.engine.engine import InferenceEngine
 from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
@@ -43,6 +49,8 @@ from worker.model.decoder import Decoder
 from worker.model.load import load_model, random_model
 from worker.model.shapes import SHAPES
 from worker.model.source import find_model
+
+Stamp = tuple[float, float]  # the clock's time and the process's, in seconds
 
 
 class Silent:
@@ -54,12 +62,23 @@ class Silent:
 
 @dataclass(frozen=True)
 class Figures:
-    """One row of the table."""
+    """One round, or the medians of several."""
 
-    sequences: int
     prefill_tokens_per_s: float
     step_ms: float
     decode_tokens_per_s: float
+    decode_tokens_per_cpu_s: float  # of the whole process
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table."""
+
+    sequences: int
+    free: Figures
+    structured: Figures | None = None
+    ratio: Ratio | None = None  # of decoding, by the clock
+    cpu_ratio: Ratio | None = None
 
 
 SCHEMA = {
@@ -82,7 +101,6 @@ SCHEMA = {
 
 def main() -> None:
     options = parse()
-    console = Console(stderr=True)
     if options.drafts:
         compare(options)
         return
@@ -90,23 +108,19 @@ def main() -> None:
     grammar = schema(options, model) if options.structured else None
     engine = InferenceEngine(model, Silent(), Limits(step_tokens=options.step_tokens))
     engine.start()
-    rows, held = [], []
-    for count in track(options.sequences, "measuring", console=console):
-        rounds, held_rounds = [], []
-        for seed in range(options.rounds + 1):  # in turn, so that both meet the same machine
-            rounds.append(measure(engine, model, options, count, seed, None))
-            if grammar is not None:
-                held_rounds.append(measure(engine, model, options, count, seed, grammar))
-        rows.append(median(rounds[1:]))  # the first one warms up
-        held += [median(held_rounds[1:])] if held_rounds else []
+    console = Console(stderr=True)
+    rows = [
+        row_of(engine, model, options, count, grammar)
+        for count in track(options.sequences, "measuring", console=console)
+    ]
     engine.close()
-    Console().print(table(options, rows, held))
-    made = {"rows": [asdict(row) for row in rows], "structured": [asdict(row) for row in held]}
-    print(json.dumps({"model": options.model, **made}))
+    Console().print(table(options, rows))
+    made = {"model": options.model, "threads": torch.get_num_threads()}
+    print(json.dumps({**made, "rows": [asdict(row) for row in rows]}))
 
 
 def compare(options: argparse.Namespace) -> None:
-    torch.set_num_threads(options.threads or 1)
+    torch.set_num_threads(options.threads or 1)  # novice is small
     rows = list(_drafts.worth(options.sequences, options.rounds, options.drafts))
     Console().print(_drafts.table(rows))
     print(json.dumps({"drafts": [asdict(row) for row in rows]}))
@@ -118,22 +132,26 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--prompt", type=int, default=128, help="prompt tokens of a sequence")
     parser.add_argument("--decode", type=int, default=64, help="tokens to generate")
     parser.add_argument("--sequences", type=int, nargs="+", default=[1, 4, 16])
-    parser.add_argument("--rounds", type=int, default=3, help="counted rounds, medians are shown")
+    parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
+    parser.add_argument("--rounds", type=int, default=7, help="counted rounds, medians are shown")
     parser.add_argument("--step-tokens", type=int, default=512, help="token budget of a step")
-    parser.add_argument("--threads", type=int, default=0, help="torch threads; 0: all cores")
+    parser.add_argument("--threads", type=int, default=0, help="torch threads; 0: as a worker")
     parser.add_argument("--structured", action="store_true", help="measure JSON schema answers too")
     parser.add_argument("--drafts", type=int, default=0, help="compare with so many drafts a step")
     return parser.parse_args()
 
 
 def build(options: argparse.Namespace) -> Decoder:
-    if options.threads:
-        torch.set_num_threads(options.threads)
     tokens = max(options.sequences) * (options.prompt + options.decode + 16)
     pages = -(-tokens // 16) * 2
     if options.model in SHAPES:
-        return random_model(options.model, execution=LocalExecution(), page_count=pages)
-    return load_model(find_model(options.model), execution=LocalExecution(), page_count=pages)
+        model = random_model(options.model, execution=LocalExecution(), page_count=pages)
+    else:
+        folder = find_model(options.model)
+        model = load_model(folder, execution=LocalExecution(), page_count=pages)
+    size = weights_bytes(model.config, torch.bfloat16)
+    torch.set_num_threads(options.threads or threads_for(size))
+    return model
 
 
 def schema(options: argparse.Namespace, model: Decoder) -> Grammar:
@@ -144,75 +162,89 @@ def schema(options: argparse.Namespace, model: Decoder) -> Grammar:
     return grammars.compile(Source(f"start: {json_rule(SCHEMA)}", "schema"))
 
 
+def row_of(
+    engine: InferenceEngine,
+    model: Decoder,
+    options: argparse.Namespace,
+    count: int,
+    grammar: Grammar | None,
+) -> Row:
+    """All rounds at one number of sequences, with and without the grammar if there is one."""
+    plain = partial(measure, engine, model, options, count, None)
+    if grammar is None:
+        return Row(count, median([plain(seed) for seed in range(options.rounds + 1)][1:]))
+    held = partial(measure, engine, model, options, count, grammar)
+    free, bound = zip(*in_turn(plain, held, options.rounds), strict=True)
+    by_clock = [[one.decode_tokens_per_s for one in side] for side in (free, bound)]
+    by_cpu = [[one.decode_tokens_per_cpu_s for one in side] for side in (free, bound)]
+    return Row(count, median(free), median(bound), Ratio.of(*by_clock), Ratio.of(*by_cpu))
+
+
 def measure(
     engine: InferenceEngine,
     model: Decoder,
     options: argparse.Namespace,
     count: int,
-    seed: int,
     grammar: Grammar | None,
+    seed: int,
 ) -> Figures:
     """One round: submit `count` requests at once and take the time of every token."""
     generator = random.Random(seed)
-    times: queue.Queue[tuple[int, float]] = queue.Queue()
+    times: queue.Queue[tuple[int, Stamp]] = queue.Queue()
     started = time.perf_counter()
     for index in range(count):
         ids = generator.choices(range(model.vocabulary_size), k=options.prompt)
-        sampling = Sampling(temperature=0)
+        sampling = Sampling(temperature=options.temperature)
         salt = f"{seed} {grammar is None}"  # the second of the two may not find pages of the first
         request = Request(
             f"{seed}-{index}", tuple(ids), options.decode, sampling, salt=salt, grammar=grammar
         )
         engine.submit(request, partial(note, times, index))
-    stamps: list[list[float]] = [[] for _ in range(count)]
+    stamps: list[list[Stamp]] = [[] for _ in range(count)]
     for _ in range(count * options.decode):
-        index, moment = times.get(timeout=600)
-        stamps[index].append(moment - started)
+        index, (moment, cpu) = times.get(timeout=600)
+        stamps[index].append((moment - started, cpu))
     return figures(stamps, options.prompt)
 
 
-def note(times: "queue.Queue[tuple[int, float]]", index: int, event: Event) -> None:
+def note(times: "queue.Queue[tuple[int, Stamp]]", index: int, event: Event) -> None:
     assert isinstance(event, Token), event
-    times.put((index, time.perf_counter()))
+    times.put((index, (time.perf_counter(), time.process_time())))
 
 
-def figures(stamps: list[list[float]], prompt: int) -> Figures:
+def figures(stamps: list[list[Stamp]], prompt: int) -> Figures:
     count, tokens = len(stamps), len(stamps[0])
-    last_first = max(row[0] for row in stamps)
-    gaps = [later - earlier for row in stamps for earlier, later in pairwise(row)]
-    end, begin = max(row[-1] for row in stamps), min(row[0] for row in stamps)
+    last_first = max(row[0][0] for row in stamps)
+    gaps = [later[0] - earlier[0] for row in stamps for earlier, later in pairwise(row)]
+    begin, end = min(row[0] for row in stamps), max(row[-1] for row in stamps)
+    decoded = count * (tokens - 1)
     return Figures(
-        sequences=count,
         prefill_tokens_per_s=count * prompt / last_first,
         step_ms=1000 * statistics.median(gaps),
-        decode_tokens_per_s=count * (tokens - 1) / (end - begin),
+        decode_tokens_per_s=decoded / (end[0] - begin[0]),
+        decode_tokens_per_cpu_s=decoded / (end[1] - begin[1]),
     )
 
 
 def median(rounds: Sequence[Figures]) -> Figures:
-    middle = statistics.median
-    return Figures(
-        sequences=rounds[0].sequences,
-        prefill_tokens_per_s=middle(one.prefill_tokens_per_s for one in rounds),
-        step_ms=middle(one.step_ms for one in rounds),
-        decode_tokens_per_s=middle(one.decode_tokens_per_s for one in rounds),
-    )
+    columns = zip(*(astuple(one) for one in rounds), strict=True)
+    return Figures(*map(statistics.median, columns))
 
 
-def table(options: argparse.Namespace, rows: Sequence[Figures], held: Sequence[Figures]) -> Table:
+def table(options: argparse.Namespace, rows: Sequence[Row]) -> Table:
     title = f"{options.model}: {options.prompt} prompt tokens, {options.decode} generated"
-    more = ("structured tok/s", "cost") if held else ()
+    more = ("structured tok/s", "ratio", "in cpu time") if options.structured else ()
     shown = Table("sequences", "prefill tok/s", "ms/step", "decode tok/s", *more, title=title)
-    for row, other in zip_longest(rows, held):
+    for row in rows:
         cells = [
             str(row.sequences),
-            f"{row.prefill_tokens_per_s:.0f}",
-            f"{row.step_ms:.2f}",
-            f"{row.decode_tokens_per_s:.0f}",
+            f"{row.free.prefill_tokens_per_s:.0f}",
+            f"{row.free.step_ms:.2f}",
+            f"{row.free.decode_tokens_per_s:.0f}",
         ]
-        if other is not None:
-            speed = other.decode_tokens_per_s
-            cells += [f"{speed:.0f}", f"{100 * (1 - speed / row.decode_tokens_per_s):.1f} %"]
+        if row.structured is not None:
+            speed = f"{row.structured.decode_tokens_per_s:.0f}"
+            cells += [speed, str(row.ratio), str(row.cpu_ratio)]
         shown.add_row(*cells)
     return shown
 

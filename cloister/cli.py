@@ -27,6 +27,7 @@ COMMANDS = {
     "keys": Command("controller.keys_command:main", "create, list, limit and revoke API keys"),
     "conform": Command("cloister.conform.command:main", "check any OpenAI address"),
     "convert": Command("worker.model.convert:main", "turn pickled weights into safetensors"),
+    "quantize": Command("worker.model.quantize:main", "round a model's weights to 4 or 8 bits"),
     "doctor": Command("worker.commands.doctor:main", "tell what this machine offers, what to run"),
     "plan": Command("worker.commands.plan:main", "tell the memory and the enclave a model needs"),
     "generate": Command("worker.commands.generate:main", "answer prompts without a server"),
@@ -64,7 +65,7 @@ def _load(command: Command) -> Callable[[Sequence[str]], int]:
 
 
 def _hint(name: str) -> str:
-    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else "; see cloister --help"
 
 

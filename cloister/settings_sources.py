@@ -166,7 +166,7 @@ class _Environment(EnvSettingsSource):
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint for an unknown word: "; did you mean port?", or nothing if none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]}?" if near else ""
 
 

@@ -58,12 +58,15 @@ class Visit:
 
 
 class Accounts:
-    """Keys, limits and counts of one controller. Belongs to one event loop."""
+    """Keys, limits and counts of one controller. Belongs to one event loop.
+
+    `keys` may be read here; what changes them goes through `change_keys`.
+    """
 
     def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
         self._ledger = Ledger(store)
-        self._table = KeyTable(store)
-        self._keys = Keys(self._table, clock=clock)
+        self.keys = KeyTable(store)
+        self._keys = Keys(self.keys, clock=clock)
         self._store = store
         self._clock = clock
         self._allowances: dict[str, Allowance] = {}
@@ -129,10 +132,16 @@ class Accounts:
             self._settle(record.request, record.tenant, cost)
         return Heard(counted=counted)
 
+    async def change_keys(self, work: Callable[[], T]) -> T:
+        """Do what changes `keys`; it holds at once."""
+        done = await self._in_thread(work)
+        self._keys.read()
+        return done
+
     async def usage(self, since: str, until: str) -> dict[str, Usage]:
         """By name of key, of days like 2026-01-31."""
         totals = await self._in_thread(self._ledger.totals, since, until)
-        return by_name(totals, self._table.all())
+        return by_name(totals, self.keys.all())
 
     def close(self) -> None:
         """Write what is still to be written."""

@@ -3,10 +3,10 @@
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any
 
 from fastapi import FastAPI
-from pydantic import SecretStr, ValidationError
+from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,17 +22,17 @@ from cloister.fleet import (
     Join,
     Joined,
     Leave,
-    Message,
 )
 from cloister.openapi import body_of
 from cloister.response_id import PREVIOUS, not_found, previous_not_found, tag_of
 from cloister.wire.models import Model, ModelList
 from cloister.wire.parse import parse_object
-from controller import admin, document
+from controller import admin, document, key_routes
 from controller.access import Access
 from controller.accounts import Accounts
+from controller.bodies import told
 from controller.metrics import CONTENT_TYPE, Metrics
-from controller.registry import Registry, model_not_found
+from controller.registry import Registry
 from controller.relay import ANSWER_TOKENS, RESPONSES, Ask, Relay, RelayedAnswer
 from controller.settings import ControllerSettings
 from controller.upstream import Headers, Upstream
@@ -49,8 +49,6 @@ PASSED_ON = (b"content-type", b"accept", MODEL_HEADER.encode())
 FLEET_ERRORS = (400, 401, 413, 500)
 TOKEN_LIMITS = ("max_completion_tokens", "max_output_tokens", "max_tokens")
 OWNER = "cloister"
-
-Told = TypeVar("Told", bound=Message)
 
 
 def create_app(
@@ -91,6 +89,7 @@ def create_app(
     _add_fleet(app, registry, accounts)
     _add_operation(app, registry, metrics)
     admin.install(app, accounts)
+    key_routes.install(app, accounts)
     document.install(app, RELAYED)
     return app
 
@@ -135,14 +134,8 @@ def _add_responses(app: FastAPI, relay: Relay) -> None:
         )
         return RelayedAnswer(relay, ask)
 
-    one = f"{RESPONSES}/{{response_id}}"
-    for path, method in (
-        (one, "GET"),
-        (one, "DELETE"),
-        (f"{one}/input_items", "GET"),
-        (f"{one}/cancel", "POST"),
-    ):
-        app.add_api_route(path, kept, methods=[method], response_model=None)
+    for method, path in document.KEPT:
+        app.add_route(path, kept, methods=[method])
 
 
 def _add_models(app: FastAPI, registry: Registry) -> None:
@@ -157,28 +150,28 @@ def _add_models(app: FastAPI, registry: Registry) -> None:
         for model in registry.models():
             if model.id == name:
                 return _model(model)
-        raise model_not_found()
+        raise registry.model_not_found()
 
 
 def _add_fleet(app: FastAPI, registry: Registry, accounts: Accounts) -> None:
     @app.post(JOIN_PATH, responses=openapi.errors(*FLEET_ERRORS), openapi_extra=body_of(Join))
     async def join(request: Request) -> Joined:
         """A worker comes."""
-        return registry.join(await _told(request, Join))
+        return registry.join(await told(request, Join))
 
     @app.post(BEAT_PATH, responses=openapi.errors(404, *FLEET_ERRORS), openapi_extra=body_of(Beat))
     async def beat(request: Request) -> Heard:
         """A worker is alive, and tells what requests have cost."""
-        told = await _told(request, Beat)
-        registry.beat(told)
-        return await accounts.count(told.usage)
+        alive = await told(request, Beat)
+        registry.beat(alive)
+        return await accounts.count(alive.usage)
 
     @app.post(LEAVE_PATH, responses=openapi.errors(*FLEET_ERRORS), openapi_extra=body_of(Leave))
     async def leave(request: Request) -> Heard:
         """A worker goes."""
-        told = await _told(request, Leave)
-        registry.leave(told)
-        return await accounts.count(told.usage)
+        leaving = await told(request, Leave)
+        registry.leave(leaving)
+        return await accounts.count(leaving.usage)
 
 
 def _add_operation(app: FastAPI, registry: Registry, metrics: Metrics) -> None:
@@ -249,16 +242,6 @@ def _passed_on(request: Request) -> Headers:
     known = [pair for pair in request.headers.raw if pair[0] in PASSED_ON]
     stamp = http.request_id(request.scope).encode()
     return (*known, (b"x-request-id", stamp), (b"accept-encoding", b"identity"))
-
-
-async def _told(request: Request, kind: type[Told]) -> Told:
-    body = await http.read_body(request.receive)
-    try:
-        return kind.model_validate_json(body)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        place = ".".join(map(str, fault["loc"])) or "the body"
-        raise BadRequest(f"{place}: {fault['msg']}", param=place) from None
 
 
 def _model(model: FleetModel) -> Model:

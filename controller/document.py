@@ -17,10 +17,13 @@ from cloister.wire.completion import CompletionAnswer, CompletionChunk, Completi
 from cloister.wire.embedding import EmbeddingAnswer, EmbeddingRequest
 from cloister.wire.message_events import InputTokens, MessageAnswer, MessageErrorBody, MessageEvent
 from cloister.wire.messages import CountRequest, MessageRequest
-from cloister.wire.response import ResponseBody, ResponseRequest
+from cloister.wire.response import Deleted, ResponseBody, ResponseRequest
 from cloister.wire.response_events import ResponseEvent
+from cloister.wire.response_items import ItemList
 from cloister.wire.tokens import Detokenized, DetokenizeRequest, Tokenized, TokenizeRequest
 from controller.access import ADMIN_PATHS, FLEET_PATHS, OPEN_PATHS
+from controller.key_routes import KeyLimits, NewKey
+from controller.relay import RESPONSES
 
 RELAYED_ERRORS = (400, 401, 403, 404, 408, 413, 429, 500, 503)
 
@@ -36,6 +39,21 @@ TYPES: dict[str, tuple[type[BaseModel], type[BaseModel], type[BaseModel] | None]
 }
 """By relayed route: the body, the whole answer, an event if it can be streamed."""
 
+ONE = f"{RESPONSES}/{{response_id}}"
+KEPT: dict[tuple[str, str], type[BaseModel] | None] = {
+    ("GET", ONE): ResponseBody,
+    ("DELETE", ONE): Deleted,
+    ("GET", f"{ONE}/input_items"): ItemList,
+    ("POST", f"{ONE}/cancel"): None,
+}
+"""What concerns a kept response, by method and path: the answer, if there ever is one."""
+
+PAGING = {
+    "limit": {"type": "integer", "minimum": 1, "maximum": 100},
+    "order": {"enum": ["asc", "desc"]},
+    "after": {"type": "string"},
+}
+
 SECURITY = {
     "key": {"type": "http", "scheme": "bearer", "description": "an API key"},
     "admin": {"type": "http", "scheme": "bearer", "description": "an admin key"},
@@ -50,6 +68,8 @@ def install(app: FastAPI, relayed: Iterable[str]) -> None:
         if app.openapi_schema is None:
             made = get_openapi(title=app.title, version=app.version, routes=app.routes)
             made["paths"] |= {path: {"post": _relayed(path)} for path in relayed}
+            for (method, path), answered in KEPT.items():
+                made["paths"].setdefault(path, {})[method.lower()] = _kept(method, path, answered)
             app.openapi_schema = _completed(made)
         return app.openapi_schema
 
@@ -58,20 +78,38 @@ def install(app: FastAPI, relayed: Iterable[str]) -> None:
 
 def _relayed(path: str) -> dict[str, Any]:
     asked, answered, event = TYPES[path]
-    content = {"application/json": {"schema": reference(answered)}}
-    if event is not None:
-        content["text/event-stream"] = {"schema": reference(event)}
     error = MessageErrorBody if anthropic.owns(path) else ErrorBody
-    fault = {"application/json": {"schema": reference(error)}}
-    responses = {
-        str(status): {"description": "An error", "content": fault} for status in RELAYED_ERRORS
-    }
     return {
         "summary": "Relayed to the worker that answers soonest",
         "operationId": path.strip("/").replace("/", "_"),
-        "responses": {"200": {"description": "The worker's answer", "content": content}}
-        | responses,
+        "responses": _answered(answered, event) | _failed(error),
         **body_of(asked),
+    }
+
+
+def _kept(method: str, path: str, answered: type[BaseModel] | None) -> dict[str, Any]:
+    id = {"name": "response_id", "in": "path", "required": True, "schema": {"type": "string"}}
+    paging = PAGING if answered is ItemList else {}
+    queries = [{"name": name, "in": "query", "schema": one} for name, one in paging.items()]
+    return {
+        "summary": "Relayed to the worker that keeps the response",
+        "operationId": f"{method.lower()}_{path.rpartition('/')[2].strip('{}')}",
+        "parameters": [id, *queries],
+        "responses": ({} if answered is None else _answered(answered)) | _failed(ErrorBody),
+    }
+
+
+def _answered(answered: type[BaseModel], event: type[BaseModel] | None = None) -> dict[str, Any]:
+    content = {"application/json": {"schema": reference(answered)}}
+    if event is not None:
+        content["text/event-stream"] = {"schema": reference(event)}
+    return {"200": {"description": "The worker's answer", "content": content}}
+
+
+def _failed(error: type[BaseModel]) -> dict[str, Any]:
+    content = {"application/json": {"schema": reference(error)}}
+    return {
+        str(status): {"description": "An error", "content": content} for status in RELAYED_ERRORS
     }
 
 
@@ -92,8 +130,9 @@ def _completed(document: dict[str, Any]) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     asked: list[type[BaseModel]] = [types[0] for types in TYPES.values()]
-    asked += [Join, Beat, Leave]
+    asked += [Join, Beat, Leave, NewKey, KeyLimits]
     answered = [one for types in TYPES.values() for one in types[1:] if one is not None]
+    answered += [one for one in KEPT.values() if one is not None]
     answered += [ErrorBody, MessageErrorBody]
     _, told = models_json_schema([(one, "serialization") for one in answered], ref_template=MEMBERS)
     _, read = models_json_schema([(one, "validation") for one in asked], ref_template=MEMBERS)

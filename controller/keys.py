@@ -12,13 +12,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
-from cloister.errors import BadSettings, Unauthorized
+from cloister.errors import BadRequest, NotFound, Unauthorized
 from controller.store import Store
 
 PREFIX = "ck-"
 NAME = re.compile(r"[A-Za-z0-9_.@-]{1,64}")
 LOOK_EVERY_S = 0.5
+LARGEST_LIMIT = 10**12
+LAST_SECOND = 253_402_300_799  # of the year 9999
 
 
 class Kind(StrEnum):
@@ -26,6 +29,9 @@ class Kind(StrEnum):
 
     INFERENCE = "inference"
     ADMIN = "admin"
+
+
+State = Literal["active", "expired", "revoked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +59,7 @@ class Key:
     expires_at: float | None = None
     revoked_at: float | None = None
 
-    def state(self, now: float) -> str:
-        """`active`, `expired` or `revoked`."""
+    def state(self, now: float) -> State:
         if self.revoked_at is not None:
             return "revoked"
         return "expired" if self.expires_at is not None and self.expires_at <= now else "active"
@@ -79,9 +84,10 @@ class KeyTable:
         limits: Limits | None = None,
         expires_at: float | None = None,
     ) -> str:
-        """A new key; nothing keeps it. Raises `BadSettings`: the name is bad or taken."""
+        """A new key; nothing keeps it. Raises `BadRequest`: the name is bad or taken."""
         if not NAME.fullmatch(name):
-            raise BadSettings("a key's name is 1 to 64 letters, digits, or any of . _ @ -")
+            reason = "a key's name is 1 to 64 letters, digits, or any of . _ @ -"
+            raise BadRequest(reason, param="name")
         key, given = PREFIX + secrets.token_urlsafe(32), limits or Limits()
         values = (
             digest_of(key),
@@ -96,15 +102,16 @@ class KeyTable:
         try:
             self._change("INSERT INTO keys VALUES (?, ?, ?, ?, ?, ?, ?, ?, NULL)", values)
         except sqlite3.IntegrityError:
-            raise BadSettings(f"there is a key named {name} already; revoke it first") from None
+            taken = f"there is a key named {name} already; revoke it first"
+            raise BadRequest(taken, param="name", code="key_exists") from None
         return key
 
     def revoke(self, name: str) -> None:
-        """Let the key in no more; its usage stays. Raises `BadSettings`: no such key."""
+        """Let the key in no more; its usage stays. Raises `NotFound`: no such key."""
         self._change_living(name, "revoked_at = ?", (self._now(),))
 
     def limit(self, name: str, limits: Limits) -> None:
-        """Replace the limits of a key. Raises `BadSettings`: no such key."""
+        """Replace the limits of a key. Raises `NotFound`: no such key."""
         columns = "requests_per_minute = ?, tokens_per_minute = ?, parallel_requests = ?"
         values = (limits.requests_per_minute, limits.tokens_per_minute, limits.parallel_requests)
         self._change_living(name, columns, values)
@@ -115,7 +122,7 @@ class KeyTable:
         return [_key(row) for row in rows]
 
     def living(self, name: str) -> Key:
-        """The key of this name that is not revoked. Raises `BadSettings`: no such key."""
+        """The key of this name that is not revoked. Raises `NotFound`: no such key."""
         for key in self.all():
             if key.name == name and key.revoked_at is None:
                 return key
@@ -153,7 +160,7 @@ class Keys:
         self._now = now
         self._clock = clock
         self._looked_at = clock()
-        self._read()
+        self.read()
 
     @property
     def is_open(self) -> bool:
@@ -184,9 +191,10 @@ class Keys:
             return
         self._looked_at = self._clock()
         if self._table.changes() != self._number:
-            self._read()
+            self.read()
 
-    def _read(self) -> None:
+    def read(self) -> None:
+        """Look into the file."""
         self._number = self._table.changes()
         everyone = self._table.all()
         self._is_open = all(key.kind is not Kind.INFERENCE for key in everyone)
@@ -216,5 +224,6 @@ def _key(row: sqlite3.Row) -> Key:
     )
 
 
-def _no_key(name: str) -> BadSettings:
-    return BadSettings(f"there is no key named {name}; `cloister keys list` shows all")
+def _no_key(name: str) -> NotFound:
+    message = f"there is no key named {name[:64]}; the list of keys shows all"
+    return NotFound(message, param="name", code="key_not_found")

@@ -13,8 +13,9 @@ from datetime import UTC, date, datetime
 from rich.console import Console
 from rich.table import Table
 
+from cloister.errors import BadRequest, BadSettings, NotFound
 from cloister.settings import command
-from controller.keys import Key, KeyTable, Kind, Limits
+from controller.keys import LARGEST_LIMIT, Key, KeyTable, Kind, Limits
 from controller.ledger import FIRST_DAY, LAST_DAY, Ledger, by_name
 from controller.settings import ControllerSettings
 from controller.store import Store
@@ -44,6 +45,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         do: Callable[[Store, argparse.Namespace], None] = words.do
         do(store, words)
+    except (BadRequest, NotFound) as error:
+        raise BadSettings(error.message) from None
     finally:
         store.close()
     return 0
@@ -142,7 +145,7 @@ def _limits(now: Limits, words: argparse.Namespace) -> Limits:
 def _limit(text: str) -> int:
     if text == "none":
         return NO_LIMIT
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 10**12:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LARGEST_LIMIT:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number from 1 nor `none`")
     return int(text)
 

@@ -143,7 +143,13 @@ class Registry:
             return
         if members or not self._members or self._is_remembered(model):
             raise self.no_worker()
-        raise model_not_found()
+        raise self.model_not_found()
+
+    def model_not_found(self) -> NotFound:
+        """Names the models there are, but not the one asked for: it is the client's text."""
+        served = ", ".join(model.id for model in self.models()) or "none"
+        message = f"model: there is no such model; served: {served}"
+        return NotFound(message, param="model", code="model_not_found")
 
     def no_worker(self) -> NoWorker:
         message = "model: no worker that serves this model is ready; try again"
@@ -202,11 +208,6 @@ class Registry:
 
     def _is_remembered(self, model: str) -> bool:
         return self._clock() - self._seen.get(model, float("-inf")) <= REMEMBERED_S
-
-
-def model_not_found() -> NotFound:
-    """Does not repeat the name, which is the client's text."""
-    return NotFound("model: there is no such model", param="model", code="model_not_found")
 
 
 def _careful(one: FleetModel, other: FleetModel) -> FleetModel:

@@ -18,7 +18,7 @@ WORKER_ROOMS = {
     "execution": ("execution", "model", "engine.step", "kernels"),
     "gpu": ("gpu", "execution.split", "execution.local", "execution.seam", "model", "engine.step"),
     "kernels": ("kernels",),
-    "commands": ("commands", "api", "build", "engine", "model", "settings"),
+    "commands": ("commands", "api", "build", "engine", "kernels", "model", "settings"),
     "novice": ("novice", "build", "engine.request", "settings"),
 }
 """api -> engine <- model <- execution; of the executions the model knows the seam alone."""

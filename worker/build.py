@@ -1,6 +1,5 @@
 """Puts a worker together: the one place that names the concrete classes of several rooms."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -31,8 +30,12 @@ from worker.execution.split.metrics import SplitCollector
 from worker.execution.split.site import Calls
 from worker.execution.split.stream import MaskStream
 from worker.execution.split.tcp import Tcp, parse_tcp
+from worker.kernels.cores import physical_cores
+from worker.kernels.native import Kernels, find_kernels
+from worker.kernels.twins import Twins
+from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
-from worker.model.load import load_model
+from worker.model.load import LOW_BITS, LowBit, form_of, load_model
 from worker.model.pooling import embeds
 from worker.model.source import find_model
 from worker.settings import WorkerSettings
@@ -68,13 +71,13 @@ def build(settings: WorkerSettings) -> Worker:
         BadSettings: the cache is too small for one page, or limits contradict each other.
     """
     folder = find_model(settings.model)
-    torch.set_num_threads(settings.threads or threads_for(_stored_bytes(folder)))
-    is_embedder, placed = embeds(folder, settings.task), _placed(settings)
+    kernels = _kernels(settings, folder)
+    is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels)
     model = _model(settings, folder, placed.execution, is_embedder)
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
-    drafter = _drafter(settings, model, served)
+    drafter = _drafter(settings, model, served, kernels)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
@@ -91,6 +94,22 @@ def build(settings: WorkerSettings) -> Worker:
     return Worker(engine, served, readiness, store, usage, app, placed.execution)
 
 
+def _kernels(settings: WorkerSettings, folder: Path) -> Kernels:
+    """What computes low-bit weights, if there are any; tells torch how many threads are its own."""
+    form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
+    threads = settings.threads or threads_for(_stored_bytes(folder))
+    kernels: Kernels = Twins()
+    if settings.kernels == "native" or form is not None:
+        kernels = find_kernels(threads, required=settings.kernels == "native")
+    # Two pools would wait for each other's threads: low-bit matrices take nearly all of the work.
+    torch.set_num_threads(threads if form is None or isinstance(kernels, Twins) else 1)
+    return kernels
+
+
+def _low_bit(settings: WorkerSettings) -> LowBit:
+    return LOW_BITS[settings.weights] if settings.execution == "local" else "none"
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """Where linears run. `start` is called when the decoder is built."""
@@ -101,9 +120,9 @@ class Placed:
     collectors: tuple[Collector, ...]
 
 
-def _placed(settings: WorkerSettings) -> Placed:
+def _placed(settings: WorkerSettings, kernels: Kernels) -> Placed:
     if settings.execution == "local":
-        return Placed(LocalExecution(), "local", lambda: None, ())
+        return Placed(LocalExecution(kernels), "local", lambda: None, ())
     token = settings.gpu_token.get_secret_value().encode() if settings.gpu_token else b""
     masks = _masks(settings)
     split = SplitExecution(
@@ -134,7 +153,8 @@ def _model(
     return load_model(
         folder,
         execution=execution,
-        dtype=settings.dtype,
+        dtype="bfloat16" if settings.weights == "bf16" else settings.dtype,
+        low_bit=_low_bit(settings),
         page_size=settings.page_size,
         page_count=settings.cache_pages or None,
         cache_bytes=None if settings.cache_pages else settings.cache_mb * 2**20,
@@ -156,7 +176,7 @@ def _served(
     )
 
 
-def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafter:
+def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: Kernels) -> Drafter:
     if settings.draft == "off":
         return OFF
     if served.vector_size is not None:
@@ -170,7 +190,7 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafte
         raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")
     small = load_model(
         folder,
-        execution=LocalExecution(),
+        execution=LocalExecution(kernels),
         dtype=settings.dtype,
         page_size=model.page_size,
         page_count=model.page_count,
@@ -201,8 +221,8 @@ def _bounds(settings: WorkerSettings) -> Bounds:
 
 
 def threads_for(weights_bytes: int) -> int:
-    """Threads of the tensor operators: one for a small model, else one a core."""
-    return 1 if weights_bytes < SMALL_BYTES else os.cpu_count() or 1
+    """Threads that compute: one for a small model, else one a core."""
+    return 1 if weights_bytes < SMALL_BYTES else physical_cores()
 
 
 def _stored_bytes(folder: Path) -> int:

@@ -39,10 +39,20 @@ class WorkerSettings(Settings):
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
         "auto", description="Type of weights and cache; auto keeps what the files hold."
     )
+    weights: Literal["auto", "bf16", "int8", "int4"] = Field(
+        "auto",
+        description="Matrices in memory: rounded to int8 or int4 when loaded, or bf16; auto keeps "
+        "what the files hold. Norms and cache are of --dtype.",
+    )
+    kernels: Literal["auto", "native"] = Field(
+        "auto",
+        description="What computes low-bit weights: auto takes PyTorch, slowly, where the compiled "
+        "kernels are missing; native refuses to start then.",
+    )
     threads: int = Field(
         0,
         ge=0,
-        description="Threads of the tensor operators; 0: one for a small model, else all cores.",
+        description="Threads that compute; 0: one for a small model, else one a core.",
     )
     cache_mb: int = Field(512, ge=1, description="Memory of the KV cache, in MiB.")
     cache_pages: int = Field(0, ge=0, description="Pages of the KV cache; 0 follows --cache-mb.")
@@ -114,6 +124,14 @@ class WorkerSettings(Settings):
                 "mode = 'plain' shows prompts and answers to the GPU's host: "
                 "give --i-trust-the-gpu, or use blind"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _low_bits_run_here(self) -> Self:
+        if self.weights in ("int8", "int4") and self.execution != "local":
+            raise ValueError(f"weights = {self.weights!r} is for local execution; use bf16 or auto")
+        if self.weights == "bf16" and self.dtype == "float32":
+            raise ValueError("weights = 'bf16' contradicts dtype = 'float32'")
         return self
 
     @model_validator(mode="after")

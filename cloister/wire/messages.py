@@ -140,7 +140,7 @@ class NoChoice(Asked):
 
 
 class ThinkingOn(Asked):
-    """Anthropic's budget is a target; here `max_tokens` alone ends a thought."""
+    """A thought ends at the budget, if the model does not end it before."""
 
     type: Literal["enabled"]
     budget_tokens: Annotated[int, Field(ge=1)]

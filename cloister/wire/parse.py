@@ -246,7 +246,7 @@ def _nearness(fault: ErrorDetails) -> tuple[bool, int]:
 
 def _unknown(param: str, known: Iterable[str]) -> BadRequest:
     path, dot, name = param.rpartition(".")
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     hint = f"; did you mean {path}{dot}{near[0]}?" if near else ""
     shown = f"{path}{dot}{name[:SHOWN]}"
     return BadRequest(f"unknown field {shown}{hint}", param=shown, code="unknown_parameter")

@@ -24,7 +24,12 @@ WORDS = {
 
 def parse_message(body: bytes) -> MessageRequest:
     """The body of `POST /v1/messages`. Raises `BadRequest`."""
-    return _parsed(MessageRequest, parse_object(body))
+    wire = _parsed(MessageRequest, parse_object(body))
+    budget = getattr(wire.thinking, "budget_tokens", 0)
+    if budget >= wire.max_tokens:
+        reason = f"{budget} must be less than max_tokens, which is {wire.max_tokens}"
+        raise _refusal("thinking.budget_tokens", reason)
+    return wire
 
 
 def parse_count(body: bytes) -> CountRequest:

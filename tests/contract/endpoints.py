@@ -1,7 +1,7 @@
 """Each endpoint as the oracle sees it: how to ask through the SDK, and what its stream must be.
 
-An endpoint is one class. `ask` drives the SDK to the end of the answer and raises what the SDK
-raises; `check` reads the bytes below, knowing whether the answer ended in an error.
+An endpoint is one class. `ask` drives the SDK to the end of the answer and raises `Fault` where the
+SDK raises an error; `check` reads the bytes below, knowing whether the answer ended in an error.
 """
 
 import json
@@ -11,9 +11,11 @@ import openai
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types import Completion
 
+from tests.contract.fault import Fault, openai_s
 from tests.contract.heard import Heard
+from tests.contract.messages import Messages
+from tests.contract.rig import MODEL, Rig
 
-MODEL = "tiny"
 WITH_USAGE = {"include_usage": True}
 
 
@@ -24,77 +26,87 @@ class Endpoint(Protocol):
     fills_context: bool
     """Without a limit, an answer may go on until the context is full."""
 
-    async def ask(self, sdk: openai.AsyncOpenAI, heard: Heard, prompt: str, **limits: Any) -> None:
+    async def ask(self, rig: Rig, heard: Heard, prompt: str, **limits: Any) -> None:
         """Stream an answer to its end. Strict: a member of a wrong type raises."""
 
-    async def ask_whole(self, sdk: openai.AsyncOpenAI, prompt: str, **limits: Any) -> Heard:
+    async def ask_whole(self, rig: Rig, prompt: str, **limits: Any) -> Heard:
         """The same answer at once."""
 
     def check(self, stream: bytes, *, failed: bool) -> None:
         """Frames, their order and the terminal one."""
 
-    def is_told(self, error: openai.APIError, kind: str, code: str) -> bool:
-        """Is this how an error of our own is called within a stream?"""
+    def is_told(self, fault: Fault, kind: str, code: str) -> bool:
+        """Is this how an error of ours, of this type and code, is called here?"""
 
 
 class Chat:
     name = "chat"
     fills_context = True
 
-    async def ask(self, sdk: openai.AsyncOpenAI, heard: Heard, prompt: str, **limits: Any) -> None:
-        state = ChatCompletionStreamState()
-        async with await sdk.chat.completions.create(
-            model=MODEL, messages=_said(prompt), stream=True, stream_options=WITH_USAGE, **limits
-        ) as stream:
-            async for chunk in stream:
-                state.handle_chunk(chunk)
-                for choice in chunk.choices:
-                    heard.add(choice.delta.content)
-        final = state.current_completion_snapshot
-        assert final.choices[0].message.content == heard.text
-        assert final.choices[0].message.role == "assistant"
-        heard.finish, heard.usage = final.choices[0].finish_reason, _counts(final.usage)
+    async def ask(self, rig: Rig, heard: Heard, prompt: str, **limits: Any) -> None:
+        with openai_s():
+            state = ChatCompletionStreamState()
+            async with await rig.openai.chat.completions.create(
+                model=MODEL,
+                messages=_said(prompt),
+                stream=True,
+                stream_options=WITH_USAGE,
+                **limits,
+            ) as stream:
+                async for chunk in stream:
+                    state.handle_chunk(chunk)
+                    for choice in chunk.choices:
+                        heard.add(choice.delta.content)
+            final = state.current_completion_snapshot
+            assert final.choices[0].message.content == heard.text
+            assert final.choices[0].message.role == "assistant"
+            heard.finish, heard.usage = final.choices[0].finish_reason, _counts(final.usage)
 
-    async def ask_whole(self, sdk: openai.AsyncOpenAI, prompt: str, **limits: Any) -> Heard:
-        answer = await sdk.chat.completions.create(model=MODEL, messages=_said(prompt), **limits)
-        choice = answer.choices[0]
-        return Heard([choice.message.content], choice.finish_reason, _counts(answer.usage))
+    async def ask_whole(self, rig: Rig, prompt: str, **limits: Any) -> Heard:
+        with openai_s():
+            answer = await rig.openai.chat.completions.create(
+                model=MODEL, messages=_said(prompt), **limits
+            )
+            choice = answer.choices[0]
+            return Heard([choice.message.content], choice.finish_reason, _counts(answer.usage))
 
     def check(self, stream: bytes, *, failed: bool) -> None:
         check_openai_frames(stream, "chat.completion.chunk", failed=failed)
 
-    def is_told(self, error: openai.APIError, kind: str, code: str) -> bool:
-        return (error.type, error.code) == (kind, code)
+    def is_told(self, fault: Fault, kind: str, code: str) -> bool:
+        return (fault.kind, fault.code) == (kind, code)
 
 
 class Completions:
     name = "completions"
     fills_context = False
 
-    async def ask(self, sdk: openai.AsyncOpenAI, heard: Heard, prompt: str, **limits: Any) -> None:
-        # OpenAI's streams say `"finish_reason": null` until the end, which its SDK's type forgets.
-        loose = sdk.with_options()
-        loose._strict_response_validation = False
-        async with await loose.completions.create(
-            model=MODEL, prompt=prompt, stream=True, stream_options=WITH_USAGE, **limits
-        ) as stream:
-            async for chunk in stream:
-                _check_strictly(chunk)
-                for choice in chunk.choices:
-                    heard.add(choice.text)
-                    heard.finish = choice.finish_reason or heard.finish
-                heard.usage = _counts(chunk.usage) if chunk.usage else heard.usage
+    async def ask(self, rig: Rig, heard: Heard, prompt: str, **limits: Any) -> None:
+        with openai_s():
+            # OpenAI's streams say `"finish_reason": null` until the end; its SDK's type forgets it.
+            loose = rig.openai.with_options()
+            loose._strict_response_validation = False
+            async with await loose.completions.create(
+                model=MODEL, prompt=prompt, stream=True, stream_options=WITH_USAGE, **limits
+            ) as stream:
+                async for chunk in stream:
+                    _check_strictly(chunk)
+                    for choice in chunk.choices:
+                        heard.add(choice.text)
+                        heard.finish = choice.finish_reason or heard.finish
+                    heard.usage = _counts(chunk.usage) if chunk.usage else heard.usage
 
-    async def ask_whole(self, sdk: openai.AsyncOpenAI, prompt: str, **limits: Any) -> Heard:
-        answer = await sdk.completions.create(model=MODEL, prompt=prompt, **limits)
-        choice = answer.choices[0]
-        return Heard([choice.text], choice.finish_reason, _counts(answer.usage))
+    async def ask_whole(self, rig: Rig, prompt: str, **limits: Any) -> Heard:
+        with openai_s():
+            answer = await rig.openai.completions.create(model=MODEL, prompt=prompt, **limits)
+            choice = answer.choices[0]
+            return Heard([choice.text], choice.finish_reason, _counts(answer.usage))
 
     def check(self, stream: bytes, *, failed: bool) -> None:
         check_openai_frames(stream, "text_completion", failed=failed)
 
-    def is_told(self, error: openai.APIError, kind: str, code: str) -> bool:
-        return (error.type, error.code) == (kind, code)
+    def is_told(self, fault: Fault, kind: str, code: str) -> bool:
+        return (fault.kind, fault.code) == (kind, code)
 
 
 class Responses:
@@ -107,28 +119,30 @@ class Responses:
     fills_context = True
     finishes: ClassVar = {"response.completed": "stop", "response.incomplete": "length"}
 
-    async def ask(self, sdk: openai.AsyncOpenAI, heard: Heard, prompt: str, **limits: Any) -> None:
-        async with await sdk.responses.create(
-            model=MODEL, input=prompt, stream=True, store=False, **_output(limits)
-        ) as stream:
-            async for event in stream:
-                if event.type == "response.output_text.delta":
-                    heard.add(event.delta)
-                elif event.type in self.finishes:
-                    assert event.response.output_text == heard.text
-                    heard.finish = self.finishes[event.type]
-                    heard.usage = _spent(event.response.usage)
-                elif event.type == "response.failed":
-                    error = event.response.error
-                    told = {"type": None, "code": error.code}
-                    raise openai.APIError(error.message, stream.response.request, body=told)
+    async def ask(self, rig: Rig, heard: Heard, prompt: str, **limits: Any) -> None:
+        with openai_s():
+            async with await rig.openai.responses.create(
+                model=MODEL, input=prompt, stream=True, store=False, **_output(limits)
+            ) as stream:
+                async for event in stream:
+                    if event.type == "response.output_text.delta":
+                        heard.add(event.delta)
+                    elif event.type in self.finishes:
+                        assert event.response.output_text == heard.text
+                        heard.finish = self.finishes[event.type]
+                        heard.usage = _spent(event.response.usage)
+                    elif event.type == "response.failed":
+                        error = event.response.error
+                        told = {"type": None, "code": error.code}
+                        raise openai.APIError(error.message, stream.response.request, body=told)
 
-    async def ask_whole(self, sdk: openai.AsyncOpenAI, prompt: str, **limits: Any) -> Heard:
-        answer = await sdk.responses.create(
-            model=MODEL, input=prompt, store=False, **_output(limits)
-        )
-        finish = self.finishes[f"response.{answer.status}"]
-        return Heard([answer.output_text], finish, _spent(answer.usage))
+    async def ask_whole(self, rig: Rig, prompt: str, **limits: Any) -> Heard:
+        with openai_s():
+            answer = await rig.openai.responses.create(
+                model=MODEL, input=prompt, store=False, **_output(limits)
+            )
+            finish = self.finishes[f"response.{answer.status}"]
+            return Heard([answer.output_text], finish, _spent(answer.usage))
 
     def check(self, stream: bytes, *, failed: bool) -> None:
         *told, done = typed_lines(stream)
@@ -144,12 +158,12 @@ class Responses:
         assert not {*kinds} & {*self.finishes, "response.failed"}
         assert [body["sequence_number"] for body in bodies] == list(range(len(bodies)))
 
-    def is_told(self, error: openai.APIError, kind: str, code: str) -> bool:
-        by_controller = (error.type, error.code) == (kind, code)
-        return by_controller or (error.type, error.code) == (None, "server_error")
+    def is_told(self, fault: Fault, kind: str, code: str) -> bool:
+        by_worker = fault.status is None and code != "worker_failed"
+        return (fault.kind, fault.code) == ((None, "server_error") if by_worker else (kind, code))
 
 
-ENDPOINTS: tuple[Endpoint, ...] = (Chat(), Completions(), Responses())
+ENDPOINTS: tuple[Endpoint, ...] = (Chat(), Completions(), Responses(), Messages())
 
 
 def check_openai_frames(stream: bytes, kind: str, *, failed: bool) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-import httpx
+import httpx2
 
 PATIENCE_S = 60
 FAILURE = re.compile(rb'"error": ?\{')
@@ -36,18 +36,18 @@ class Heard:
             await asyncio.wait_for(self._news.wait(), PATIENCE_S)
 
 
-class Recorder(httpx.AsyncBaseTransport):
+class Recorder(httpx2.AsyncBaseTransport):
     """Passes requests on and keeps the bytes of each answer, by the order of asking."""
 
     def __init__(self) -> None:
         self.answers: list[bytearray] = []
-        self._inner = httpx.AsyncHTTPTransport()
+        self._inner = httpx2.AsyncHTTPTransport()
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         kept = bytearray()
         self.answers.append(kept)
         response = await self._inner.handle_async_request(request)
-        assert isinstance(response.stream, httpx.AsyncByteStream)
+        assert isinstance(response.stream, httpx2.AsyncByteStream)
         response.stream = _Kept(response.stream, kept)
         return response
 
@@ -55,10 +55,10 @@ class Recorder(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
-class _Kept(httpx.AsyncByteStream):
+class _Kept(httpx2.AsyncByteStream):
     """Behind an error the SDK reads no further; so what comes there is read before it hears."""
 
-    def __init__(self, inner: httpx.AsyncByteStream, kept: bytearray) -> None:
+    def __init__(self, inner: httpx2.AsyncByteStream, kept: bytearray) -> None:
         self._inner = inner
         self._kept = kept
 

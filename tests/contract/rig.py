@@ -2,23 +2,31 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import anthropic
 import httpx
+import httpx2
 import openai
+from pydantic import SecretStr
 
+from cloister.usage import UsageLog
+from controller.store import Store
 from tests.api.living import RecordingEngine
 from tests.contract.alphabet import Alphabet
 from tests.contract.heard import PATIENCE_S, Recorder
-from tests.controller.conftest import join_at, new_app
+from tests.controller.conftest import TOKEN, join_at, new_app
 from tests.fakes.server import Serving, killable, serving
 from worker.api.answer import Patience
 from worker.api.app import create_app
 from worker.api.served import Served
 from worker.engine.limits import Limits
 from worker.engine.request import Token
+
+MODEL = "tiny"
 
 
 class SpelledEngine(RecordingEngine):
@@ -40,6 +48,8 @@ class Worker:
 
     engine: SpelledEngine
     serving: Serving
+    usage: UsageLog
+    member: str = ""
 
     @property
     def model(self) -> Alphabet:
@@ -75,10 +85,11 @@ class Worker:
 
 @dataclass
 class Rig:
-    """`sdk` talks to the controller at `url`; `recorder` keeps the bytes that it gets."""
+    """Both SDKs talk to the controller at `url`; `recorder` keeps the bytes that they get."""
 
     url: str
-    sdk: openai.AsyncOpenAI
+    openai: openai.AsyncOpenAI
+    anthropic: anthropic.AsyncAnthropic
     recorder: Recorder
     workers: list[Worker] = field(default_factory=list)
 
@@ -104,18 +115,32 @@ class Fleet(AsyncExitStack):
         super().__init__()
         self._served = served
 
-    async def rig(self, limits: Limits | None = None, **patience: float) -> Rig:
-        url = self.enter_context(serving(new_app(connect_timeout_s=2)))
+    async def rig(
+        self,
+        limits: Limits | None = None,
+        *,
+        store: Store | None = None,
+        key: str = "none",
+        retries: int = 0,
+        **patience: float,
+    ) -> Rig:
+        """A controller with one worker; `key` is one of those in `store`, if that has any."""
+        url = self.enter_context(serving(new_app(store, connect_timeout_s=2)))
         recorder = Recorder()
-        http = await self.enter_async_context(httpx.AsyncClient(transport=recorder, timeout=60))
-        sdk = openai.AsyncOpenAI(
-            base_url=f"{url}/v1",
-            api_key="none",
-            max_retries=0,
-            http_client=http,
-            _strict_response_validation=True,
+        http = httpx2.AsyncClient(transport=recorder, timeout=PATIENCE_S)
+        await self.enter_async_context(http)
+        given: dict[str, Any] = {
+            "api_key": key,
+            "max_retries": retries,
+            "http_client": http,
+            "_strict_response_validation": True,
+        }
+        rig = Rig(
+            url,
+            openai.AsyncOpenAI(base_url=f"{url}/v1", **given),
+            anthropic.AsyncAnthropic(base_url=url, **given),
+            recorder,
         )
-        rig = Rig(url, sdk, recorder)
         await self.add_worker(rig, limits, **patience)
         return rig
 
@@ -125,10 +150,17 @@ class Fleet(AsyncExitStack):
         engine.start()
         self.callback(engine.close)
         self.callback(engine.model.run)  # so that the engine's thread can end
-        app = create_app(self._served, engine, patience=Patience(**patience))
-        worker = Worker(engine, self.enter_context(killable(app)))
+        usage = UsageLog()
+        app = create_app(
+            self._served,
+            engine,
+            token=SecretStr(TOKEN),
+            usage=usage,
+            patience=Patience(**patience),
+        )
+        worker = Worker(engine, self.enter_context(killable(app)), usage)
         async with httpx.AsyncClient(base_url=rig.url, timeout=PATIENCE_S) as http:
-            await join_at(http, worker.serving.url)
+            worker.member = (await join_at(http, worker.serving.url))["member"]
         rig.workers.append(worker)
         return worker
 
@@ -145,3 +177,13 @@ async def until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)
+
+
+async def while_running(task: "asyncio.Task[Any]", waiting: Coroutine[Any, Any, None]) -> None:
+    """Wait, but no longer than for the end of `task`: what that raises is the reason."""
+    waits = asyncio.create_task(waiting)
+    await asyncio.wait((task, waits), return_when=asyncio.FIRST_COMPLETED)
+    if not waits.done():
+        waits.cancel()
+        task.result()
+    await waits

@@ -6,16 +6,16 @@ reads the bytes below too.
 
 import asyncio
 
-import openai
 import pytest
 
 from tests.contract.alphabet import LETTERS
+from tests.contract.asking import LONG, Asking
 from tests.contract.endpoints import ENDPOINTS, Endpoint
+from tests.contract.fault import Fault
 from tests.contract.heard import PATIENCE_S, Heard
 from tests.contract.rig import Fleet, Rig, until
 from worker.engine.limits import Limits
 
-LONG = {"max_tokens": 40}
 FILLING = [endpoint for endpoint in ENDPOINTS if endpoint.fills_context]
 POINTS = (0, 1, 5)
 """Tokens that came before the failure."""
@@ -23,39 +23,11 @@ POINTS = (0, 1, 5)
 at_every_point = pytest.mark.parametrize("point", POINTS)
 
 
-class Asking:
-    """One request under way, held behind its `point`-th token."""
-
-    def __init__(self, rig: Rig, endpoint: Endpoint) -> None:
-        self.rig = rig
-        self.endpoint = endpoint
-        self.heard = Heard()
-        self.task: asyncio.Task[None] | None = None
-
-    async def reach(self, point: int) -> "Asking":
-        self.rig.model.hold()
-        self.rig.model.let(point)
-        self.task = asyncio.create_task(self.endpoint.ask(self.rig.sdk, self.heard, "1", **LONG))
-        await self.rig.worker.asked()
-        await self.heard.wait_for(point)
-        assert self.heard.text == LETTERS[:point]
-        return self
-
-    async def error(self) -> openai.APIError:
-        """What the SDK raises; the stream below has ended as it must."""
-        assert self.task is not None
-        with pytest.raises(openai.APIError) as raised:
-            await asyncio.wait_for(self.task, PATIENCE_S)
-        if not isinstance(raised.value, openai.APIStatusError):
-            self.endpoint.check(self.rig.stream, failed=True)
-        return raised.value
-
-
 async def check_it_works(rig: Rig, endpoint: Endpoint) -> None:
     """An answer that nothing disturbs: whole, exact, and nothing left behind."""
     rig.model.run()
     heard = Heard()
-    await endpoint.ask(rig.sdk, heard, "1", **LONG)
+    await endpoint.ask(rig, heard, "1", **LONG)
     assert (heard.text, heard.finish) == (LETTERS, "stop")
     check_usage(rig, heard)
     endpoint.check(rig.stream, failed=False)
@@ -69,14 +41,14 @@ def check_usage(rig: Rig, heard: Heard) -> None:
 
 async def test_undisturbed_answer_is_whole_and_exact(rig: Rig, endpoint: Endpoint) -> None:
     await check_it_works(rig, endpoint)
-    whole = await endpoint.ask_whole(rig.sdk, "1", **LONG)
+    whole = await endpoint.ask_whole(rig, "1", **LONG)
     assert (whole.text, whole.finish) == (LETTERS, "stop")
     check_usage(rig, whole)
 
 
 async def test_limit_ends_an_answer_with_length(rig: Rig, endpoint: Endpoint) -> None:
     heard = Heard()
-    await endpoint.ask(rig.sdk, heard, "1", max_tokens=5)
+    await endpoint.ask(rig, heard, "1", max_tokens=5)
     assert (heard.text, heard.finish) == ("abcde", "length")
     check_usage(rig, heard)
     endpoint.check(rig.stream, failed=False)
@@ -85,7 +57,7 @@ async def test_limit_ends_an_answer_with_length(rig: Rig, endpoint: Endpoint) ->
 @pytest.mark.parametrize("endpoint", FILLING, ids=lambda endpoint: endpoint.name)
 async def test_full_context_ends_an_answer_with_length(rig: Rig, endpoint: Endpoint) -> None:
     heard = Heard()
-    await endpoint.ask(rig.sdk, heard, "1" * 165)
+    await endpoint.ask(rig, heard, "1" * 165)
     assert heard.finish == "length"
     assert heard.text == LETTERS[: len(heard.text)] != LETTERS
     check_usage(rig, heard)
@@ -94,10 +66,23 @@ async def test_full_context_ends_an_answer_with_length(rig: Rig, endpoint: Endpo
     await rig.worker.idle()
 
 
+async def test_limit_may_reach_the_end_of_the_context(rig: Rig, endpoint: Endpoint) -> None:
+    await endpoint.ask(rig, Heard(), "1", max_tokens=1)
+    around = len(rig.worker.engine.requests[-1].prompt) - 1
+    heard = Heard()
+    prompt = "1" * (rig.model.context_length - around - 10)
+    await endpoint.ask(rig, heard, prompt, max_tokens=10)
+    assert (heard.text, heard.finish) == (LETTERS[:10], "length")
+    assert sum(heard.usage or ()) == rig.model.context_length
+    endpoint.check(rig.stream, failed=False)
+    await rig.worker.idle()
+
+
 async def test_prompt_over_the_context_is_refused(rig: Rig, endpoint: Endpoint) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
-        await endpoint.ask(rig.sdk, Heard(), "1" * 300)
-    assert refused.value.code == "context_length_exceeded"
+    with pytest.raises(Fault) as refused:
+        await endpoint.ask(rig, Heard(), "1" * 300)
+    assert refused.value.status == 400
+    assert endpoint.is_told(refused.value, "invalid_request_error", "context_length_exceeded")
     await check_it_works(rig, endpoint)
 
 
@@ -107,12 +92,9 @@ async def test_killed_worker_is_told(
 ) -> None:
     asking = await Asking(rig, endpoint).reach(point)
     rig.worker.kill()
-    error = await asking.error()
-    if point == 0:
-        assert isinstance(error, openai.InternalServerError)
-        assert (error.status_code, error.code) == (503, "no_worker")
-    else:
-        assert (error.type, error.code) == ("server_error", "worker_failed")
+    fault = await asking.fault()
+    assert fault.status == (None if point else 503)
+    assert endpoint.is_told(fault, "server_error", "worker_failed" if point else "no_worker")
     assert asking.heard.text == LETTERS[:point]
     rig.model.run()
     await rig.worker.idle()
@@ -139,8 +121,8 @@ async def test_worker_killed_behind_a_ping_is_told(ships: Fleet, endpoint: Endpo
     asking = await Asking(rig, endpoint).reach(0)
     await pinged(rig)
     rig.worker.kill()
-    error = await asking.error()
-    assert (error.type, error.code) == ("server_error", "worker_failed")
+    fault = await asking.fault()
+    assert endpoint.is_told(fault, "server_error", "worker_failed")
 
 
 async def test_pings_do_not_disturb(ships: Fleet, endpoint: Endpoint) -> None:
@@ -158,9 +140,9 @@ async def test_pings_do_not_disturb(ships: Fleet, endpoint: Endpoint) -> None:
 async def test_failed_step_is_told(point: int, rig: Rig, endpoint: Endpoint) -> None:
     asking = await Asking(rig, endpoint).reach(point)
     rig.model.fail()
-    error = await asking.error()
-    assert endpoint.is_told(error, "server_error", "internal_error")
-    assert "secret" not in str(error)
+    fault = await asking.fault()
+    assert endpoint.is_told(fault, "server_error", "internal_error")
+    assert "secret" not in str(fault)
     await rig.worker.idle()
     await check_it_works(rig, endpoint)
 
@@ -171,15 +153,14 @@ async def test_deadline_is_told(point: int, ships: Fleet, endpoint: Endpoint) ->
     rig.model.hold()
     rig.model.let(point)
     heard = Heard()
-    with pytest.raises(openai.APIError) as late:
-        await asyncio.wait_for(endpoint.ask(rig.sdk, heard, "1", **LONG), PATIENCE_S)
-    if isinstance(late.value, openai.APIStatusError):
-        assert late.value.code == "deadline_exceeded"
-        assert late.value.status_code == 408
-        assert late.value.response.headers["x-should-retry"] == "false"
+    with pytest.raises(Fault) as late:
+        await asyncio.wait_for(endpoint.ask(rig, heard, "1", **LONG), PATIENCE_S)
+    assert endpoint.is_told(late.value, "timeout_error", "deadline_exceeded")
+    if late.value.status is not None:
+        assert late.value.status == 408
+        assert late.value.headers["x-should-retry"] == "false"
         assert heard.text == ""
     else:
-        assert endpoint.is_told(late.value, "timeout_error", "deadline_exceeded")
         endpoint.check(rig.stream, failed=True)
         assert heard.text == LETTERS[: len(heard.texts)]
         assert len(heard.texts) <= point
@@ -194,12 +175,13 @@ async def test_full_queue_is_told_and_the_others_end_well(ships: Fleet, endpoint
     heard = [Heard(), Heard()]
     asked = []
     for count, one in enumerate(heard, start=1):
-        asked.append(asyncio.create_task(endpoint.ask(rig.sdk, one, "1", **LONG)))
+        asked.append(asyncio.create_task(endpoint.ask(rig, one, "1", **LONG)))
         await rig.worker.asked(count)
-    with pytest.raises(openai.RateLimitError) as full:
-        await endpoint.ask(rig.sdk, Heard(), "1")
-    assert (full.value.type, full.value.code) == ("rate_limit_error", "overloaded")
-    assert 1 <= int(full.value.response.headers["retry-after"]) <= 120
+    with pytest.raises(Fault) as full:
+        await endpoint.ask(rig, Heard(), "1")
+    assert full.value.status == 429
+    assert endpoint.is_told(full.value, "rate_limit_error", "overloaded")
+    assert 1 <= int(full.value.headers["retry-after"]) <= 120
     rig.model.run()
     await asyncio.wait_for(asyncio.gather(*asked), PATIENCE_S)
     assert [(one.text, one.finish) for one in heard] == 2 * [(LETTERS, "stop")]
@@ -212,7 +194,7 @@ async def test_leaving_frees_slot_and_pages_within_one_step(
     point: int, rig: Rig, endpoint: Endpoint
 ) -> None:
     asking = await Asking(rig, endpoint).reach(point)
-    await left(asking)
+    await asking.leave()
     await rig.worker.cancelled()
     rig.model.let(1)  # the step that was under way
     await rig.worker.idle()
@@ -220,14 +202,6 @@ async def test_leaving_frees_slot_and_pages_within_one_step(
     await check_it_works(rig, endpoint)
 
 
-async def left(asking: Asking) -> None:
-    """The client goes, and its connection with it."""
-    assert asking.task is not None
-    asking.task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking.task
-
-
 async def pinged(rig: Rig) -> None:
     """Until a comment has come."""
-    await until(lambda: b": " in rig.stream)
+    await until(lambda: b"ping\n" in rig.stream)

@@ -49,7 +49,8 @@ def test_every_route_but_two_names_its_key(document: dict[str, Any]) -> None:
         for route in routes.values()
     }
     assert named.pop("/health") == named.pop("/ready") == []
-    assert named.pop("/admin/usage") == ["admin"]
+    admin = [named.pop(path) for path in ("/admin/usage", "/admin/keys", "/admin/keys/{name}")]
+    assert admin == 3 * [["admin"]]
     assert {named.pop(f"/fleet/{name}")[0] for name in ("join", "beat", "leave")} == {"worker"}
     assert set(map(tuple, named.values())) == {("key",)}
     assert {"key", "admin", "worker"} == set(document["components"]["securitySchemes"])
@@ -77,6 +78,10 @@ async def test_answers_have_the_statuses_that_are_told() -> None:
         ("GET", "/admin/usage", root, None, 200),
         ("GET", "/admin/usage", ann, None, 403),
         ("GET", "/admin/usage?since=x", root, None, 400),
+        ("GET", "/admin/keys", root, None, 200),
+        ("GET", "/admin/keys", ann, None, 403),
+        ("POST", "/admin/keys", root, {"name": "bob"}, 200),
+        ("POST", "/admin/keys", root, {"name": "b b"}, 400),
         ("POST", "/fleet/join", ann, {}, 400),
         ("POST", "/fleet/beat", ann, {"member": "x", "state": {"models": []}}, 400),
         ("POST", "/fleet/leave", ann, {"member": "x"}, 200),

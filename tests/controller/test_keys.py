@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cloister.errors import BadSettings, Unauthorized
+from cloister.errors import BadRequest, BadSettings, NotFound, Unauthorized
 from controller.keys import ANYONE, Key, Keys, KeyTable, Kind, Limits
 from controller.store import Store
 from tests.controller.conftest import new_store
@@ -77,7 +77,7 @@ def test_tenant_is_stable_and_tells_nothing(table: KeyTable) -> None:
 
 def test_name_is_free_again_after_its_key_was_revoked(table: KeyTable) -> None:
     old = table.create("ann")
-    with pytest.raises(BadSettings, match="ann already"):
+    with pytest.raises(BadRequest, match="ann already"):
         table.create("ann")
     table.revoke("ann")
     assert look(table, table.create("ann")).name == "ann"
@@ -86,10 +86,10 @@ def test_name_is_free_again_after_its_key_was_revoked(table: KeyTable) -> None:
 
 
 def test_faults_name_the_name(table: KeyTable) -> None:
-    with pytest.raises(BadSettings, match="letters"):
+    with pytest.raises(BadRequest, match="letters"):
         table.create("no spaces")
     for change in (table.revoke, table.living):
-        with pytest.raises(BadSettings, match="named zoe"):
+        with pytest.raises(NotFound, match="named zoe"):
             change("zoe")
 
 

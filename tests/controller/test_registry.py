@@ -132,6 +132,7 @@ def test_unknown_model_is_not_found_and_a_lost_one_unavailable(fleet: Fleet) -> 
     with pytest.raises(NotFound) as caught:
         fleet.registry.check(MODEL)
     assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
+    assert str(caught.value).endswith("served: other")
     member = fleet.join("http://a")
     fleet.registry.check(MODEL)
     fleet.registry.leave(Leave(member=member))

@@ -4,14 +4,17 @@ The model's logits are random, so nothing but the grammar makes an answer valid.
 """
 
 import json
+import random
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+import torch
 from tokenizers import Tokenizer as Encoder
 
 from cloister.errors import BadRequest
@@ -23,8 +26,9 @@ from worker.api.tokenizer import Tokenizer
 from worker.engine.engine import InferenceEngine
 from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
-from worker.engine.masks import SMALL, Masks
+from worker.engine.masks import SMALL, Masks, allowed_ids
 from worker.engine.request import Finish, Grammar, Request, Sampling, Token
+from worker.engine.sampler import Pick, choose
 
 SCHEMAS: dict[str, Any] = {
     "any": {},
@@ -303,8 +307,10 @@ class Failing:
             raise BadRequest("too complex")
         return b"\xff" * 40
 
-    def accept(self, token: int) -> None:
+    def take(self, token: int) -> bool:
+        self.allowed()
         self.accepted += 1
+        return True
 
 
 def test_grammar_that_fails_ends_its_own_sequence_alone(bench: MakeBench) -> None:
@@ -326,6 +332,9 @@ def test_dead_end_ends_its_own_sequence_alone(bench: MakeBench) -> None:
 
         def allowed(self) -> bytes:
             return b"\0" * 40
+
+        def take(self, token: int) -> bool:
+            return False
 
     it = bench()
     dead, well = Answer(), Answer()
@@ -352,19 +361,50 @@ class Held(Failing):
 def test_masks_of_a_large_vocabulary_are_made_while_the_model_computes() -> None:
     known = threading.Event()
     masks = Masks(8 * SMALL)
-    bars = masks.begin([Held(known)])
-    assert not bars.done(), "the caller goes on meanwhile"
+    made = masks.begin([Held(known)])
+    assert not made.done(), "the caller goes on meanwhile"
     known.set()
-    assert bars.result(20).barred is not None
+    made.result(20)
     masks.close()
 
 
-def test_masks_of_a_small_vocabulary_are_made_at_once() -> None:
-    known = threading.Event()
-    known.set()
-    bars = Masks(100).begin([Held(known), None])
-    assert bars.done()
-    assert bars.result().barred is not None
+def test_masks_of_a_small_vocabulary_are_not_made_ahead() -> None:
+    assert Masks(100).begin([Held(threading.Event())]).done()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["nested", "number", "unicode", "quoted names", "format date"])
+def test_what_is_taken_is_what_is_allowed(kind: str, name: str, bench: MakeBench) -> None:
+    """So a choice may be tried before its mask is made; a refused token changes nothing."""
+    it = bench(kind)
+    tried, asked = (it.schema(SCHEMAS[name]).begin() for _ in range(2))
+    chooser, size = random.Random(name), it.model.vocabulary_size
+    while not asked.complete:
+        allowed = set(allowed_ids(asked, size).tolist())
+        forbidden = sorted(set(range(size)) - allowed)
+        assert not any(map(tried.take, chooser.sample(forbidden, min(200, len(forbidden)))))
+        id = chooser.choice(sorted(allowed))
+        assert tried.take(id)
+        assert asked.take(id)
+    assert tried.complete
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_held_choice_is_that_of_masked_logits(seed: int, bench: MakeBench) -> None:
+    """The reference: minus infinity on all that the constraint forbids, then the free choice."""
+    it = bench()
+    held = it.schema(SCHEMAS["flat"]).begin()
+    ids = allowed_ids(held, it.model.vocabulary_size)
+    logits = 3 * torch.randn(
+        it.model.vocabulary_size, generator=torch.Generator().manual_seed(seed)
+    )
+    barred = torch.full_like(logits, -torch.inf).index_copy(0, ids, logits[ids])
+    for sampling in (Sampling(0), Sampling(1, seed=seed), Sampling(0.8, 0.9, 5, seed=seed)):
+        free = Pick(sampling, (), (), stop_ids=it.tokenizer.end_ids)
+        [expected] = choose(barred[None], [free])
+        held = it.schema(SCHEMAS["flat"]).begin()
+        [found] = choose(logits[None], [replace(free, constraint=held)])
+        assert found.ids == expected.ids
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The sampler against transformers' own processors, and against the distribution it promises."""
 
 import warnings
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -19,6 +20,10 @@ SIZE = 50
 
 def random_logits(seed: int, size: int = SIZE) -> torch.Tensor:
     return 4 * torch.randn(size, generator=torch.Generator().manual_seed(seed))
+
+
+def choices(logits: torch.Tensor, picks: Sequence[Pick]) -> list[list[int]]:
+    return [choice.ids for choice in choose(logits, picks)]
 
 
 def reference(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -97,9 +102,9 @@ def test_bias_equals_transformers() -> None:
 def test_banned_tokens_are_never_chosen(temperature: float) -> None:
     rules = {"stop_ids": {1, 2, 99}, "min_tokens": 1}
     picks = [Pick(Sampling(temperature, seed=seed), [], [], **rules) for seed in range(500)]
-    chosen = choose(torch.tensor([[1.0, 9.0, 9.0, 1.0]]).expand(500, 4), picks)
+    chosen = choices(torch.tensor([[1.0, 9.0, 9.0, 1.0]]).expand(500, 4), picks)
     assert {id for ids in chosen for id in ids} <= {0, 3}
-    forced = choose(torch.randn(1, SIZE), [Pick(Sampling(bias=((7, 100.0),)), [], [])])
+    forced = choices(torch.randn(1, SIZE), [Pick(Sampling(bias=((7, 100.0),)), [], [])])
     assert forced == [[7]]
 
 
@@ -108,7 +113,7 @@ def test_choices_follow_the_distribution() -> None:
     logits = random_logits(9, size=8) / 3
     ids, probabilities = candidates(logits, sampling)
     picks = [Pick(Sampling(0.8, 0.95, seed=seed), [], []) for seed in range(20_000)]
-    chosen = torch.tensor(choose(logits.expand(20_000, 8), picks)).flatten()
+    chosen = torch.tensor(choices(logits.expand(20_000, 8), picks)).flatten()
     counts = torch.bincount(chosen, minlength=8)
     expected = torch.zeros(8, dtype=torch.float64)
     expected[ids] = probabilities * 20_000
@@ -121,20 +126,20 @@ def test_choices_follow_the_distribution() -> None:
 def test_row_of_a_batch_is_chosen_as_if_alone() -> None:
     logits = torch.stack([random_logits(seed) for seed in range(6)])
     picks = [Pick(Sampling(temperature=seed % 3, seed=seed), [], [seed]) for seed in range(6)]
-    alone = [choose(logits[row : row + 1], [picks[row]])[0] for row in range(6)]
-    assert choose(logits, picks) == alone
+    alone = [choices(logits[row : row + 1], [picks[row]])[0] for row in range(6)]
+    assert choices(logits, picks) == alone
 
 
 def test_temperature_zero_is_greedy_and_knows_penalties() -> None:
     logits = torch.tensor([[1.0, 3.0, 2.0]])
-    assert choose(logits, [Pick(Sampling(temperature=0), [], [])]) == [[1]]
-    assert choose(logits, [Pick(Sampling(0, presence_penalty=1.5), [], [1])]) == [[2]]
+    assert choices(logits, [Pick(Sampling(temperature=0), [], [])]) == [[1]]
+    assert choices(logits, [Pick(Sampling(0, presence_penalty=1.5), [], [1])]) == [[2]]
 
 
 def test_broken_logits_are_an_error() -> None:
     for bad in (float("nan"), float("inf")):
         with pytest.raises(FloatingPointError):
-            choose(torch.tensor([[0.0, bad]]), [Pick(Sampling(), [], [])])
+            choices(torch.tensor([[0.0, bad]]), [Pick(Sampling(), [], [])])
 
 
 @given(seed=st.integers(-(2**63), 2**63 - 1), index=st.integers(0, 2**40))
@@ -146,4 +151,4 @@ def test_random_numbers_lie_in_the_unit_interval(seed: int, index: int) -> None:
 def test_least_temperature_is_greedy(temperature: float) -> None:
     logits = torch.tensor([[1.0, 90.0, -torch.inf, 89.0]])
     picks = [Pick(Sampling(temperature=temperature), prompt=(0,), generated=())]
-    assert choose(logits, picks) == [[1]]
+    assert choices(logits, picks) == [[1]]

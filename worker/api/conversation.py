@@ -16,8 +16,10 @@ from worker.api.served import Served
 from worker.api.structure import structure_of
 from worker.api.template import GENERATION, OWN, ChatTemplate
 from worker.api.thinking import CLOSE, OPEN, ThinkingReader
+from worker.api.thought_budget import ThoughtBudget
 from worker.api.tool_choice import Tooling, tooling_of
 from worker.engine.grammar import Source
+from worker.engine.request import Grammar
 
 Shield = Callable[[str], str]
 
@@ -26,13 +28,15 @@ Shield = Callable[[str], str]
 class Conversation:
     """What a chat request comes to: a prompt, how choices are read, and what they are held to.
 
-    `text` is the prompt's, with what clients wrote shielded.
+    `text` is the prompt's, with what clients wrote shielded. `budget` ends long thoughts; an answer
+    of a set form has none.
     """
 
     text: str = field(repr=False)
     prompt: tuple[int, ...] = field(repr=False)
     reader: Callable[[], Reader]
     source: Source | None
+    budget: Grammar | None = None
 
 
 def converse(
@@ -58,7 +62,20 @@ def converse(
         inner = tooling.reader()
         return ThinkingReader(inner, thinking=is_open) if thinks else inner
 
-    return Conversation(text, prompt, reader, tooling.source)
+    budget = None if tooling.source else _budget(wire, served, thinks=thinks, is_open=is_open)
+    return Conversation(text, prompt, reader, tooling.source, budget)
+
+
+def _budget(wire: ChatRequest, served: Served, *, thinks: bool, is_open: bool) -> Grammar | None:
+    tokens, param = wire.thinking_token_budget, "thinking_token_budget"
+    if tokens is None:
+        return None
+    if not thinks:
+        message = f"{param}: this model's chat template has no thoughts"
+        raise BadRequest(message, param=param, code="unsupported_parameter")
+    if wire.min_tokens:
+        raise BadRequest(f"min_tokens: not together with {param}", param="min_tokens")
+    return ThoughtBudget(tokens, served.tokenizer, served.vocabulary_size, thinking=is_open)
 
 
 def _tooling(wire: ChatRequest, served: Served) -> Tooling:

@@ -158,6 +158,7 @@ class Generator:
         talk = converse(wire, self._served)
         check_may_end(wire, talk.source)
         request = chat_to_request(wire, self._served, id, tenant, talk.prompt)
+        request = replace(request, grammar=talk.budget)
         return chat_choices(wire, request, talk, self._served.tokenizer), talk.source
 
     def embedding(self, body: bytes, tenant: str) -> tuple[EmbeddingRequest, Job]:

@@ -38,6 +38,7 @@ NAMES = (
     (re.compile(r"\btool_choice required\b"), "tool_choice any"),
     (re.compile(r"\bresponse_format\.json_schema\.schema\b"), "output_config.format.schema"),
     (re.compile(r"\breasoning_effort\b"), "thinking"),
+    (re.compile(r"\bthinking_token_budget\b"), "thinking.budget_tokens"),
 )
 """A chat's fields, and what Anthropic calls them."""
 
@@ -51,6 +52,7 @@ def chat_of(wire: CountRequest, template: ChatTemplate | None) -> chat.ChatReque
         "tool_choice": _choice(wire),
         "parallel_tool_calls": not getattr(wire.tool_choice, "disable_parallel_tool_use", False),
         "reasoning_effort": _effort(wire, template),
+        "thinking_token_budget": getattr(wire.thinking, "budget_tokens", None),
         "response_format": _format(wire),
     }
     if isinstance(wire, MessageRequest):

@@ -19,7 +19,16 @@ from cloister.settings import command
 from worker.commands.options import Options
 from worker.settings import WorkerSettings
 
-SETTINGS = ("model", "dtype", "cache_mb", "cache_pages", "page_size", "step_tokens", "sequences")
+SETTINGS = (
+    "model",
+    "dtype",
+    "weights",
+    "cache_mb",
+    "cache_pages",
+    "page_size",
+    "step_tokens",
+    "sequences",
+)
 SGX_DEVICES = ("dev/sgx_enclave", "dev/sgx/enclave")
 GUEST_DEVICES = {"TDX": ("dev/tdx_guest", "dev/tdx-guest"), "SEV-SNP": ("dev/sev-guest",)}
 AESM_SOCKET = "var/run/aesmd/aesm.socket"

@@ -27,7 +27,16 @@ from worker.settings import WorkerSettings
 if TYPE_CHECKING:
     from worker.build import Worker
 
-SETTINGS = ("model", "dtype", "threads", "cache_mb", "step_tokens", "sequences", "tool_format")
+SETTINGS = (
+    "model",
+    "dtype",
+    "weights",
+    "threads",
+    "cache_mb",
+    "step_tokens",
+    "sequences",
+    "tool_format",
+)
 
 Hear = Callable[[Outcome], None]
 

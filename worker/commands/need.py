@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
+from worker.kernels.lowbit import Format
 from worker.model.cache import page_bytes
 from worker.model.config import ModelConfig
 from worker.model.parameters import allocate, places
@@ -45,12 +46,14 @@ class Need:
         return max(0, room // (self.token_bytes * tokens))
 
 
-def need(config: ModelConfig, dtype: torch.dtype, settings: WorkerSettings) -> Need:
-    """The need of a worker with these settings."""
+def need(
+    config: ModelConfig, dtype: torch.dtype, settings: WorkerSettings, form: Format | None = None
+) -> Need:
+    """The need of a worker with these settings, and matrices of low-bit `form`, if given."""
     page = page_bytes(config, settings.page_size, dtype)
     pages = settings.cache_pages or settings.cache_mb * 2**20 // page
     return Need(
-        weights=weights_bytes(config, dtype),
+        weights=weights_bytes(config, dtype, form),
         cache=pages * page,
         activations=_activations(config, dtype, settings.step_tokens, settings.sequences),
         runtime=RUNTIME_BYTES + ENTRY_BYTES * config.vocabulary_size,
@@ -58,10 +61,10 @@ def need(config: ModelConfig, dtype: torch.dtype, settings: WorkerSettings) -> N
     )
 
 
-def weights_bytes(config: ModelConfig, dtype: torch.dtype) -> int:
+def weights_bytes(config: ModelConfig, dtype: torch.dtype, form: Format | None = None) -> int:
     """Bytes of all weights, counted on tensors that have a shape and no memory."""
     with torch.device("meta"):
-        return sum(place.nbytes for place in places(config, allocate(config, dtype)).values())
+        return sum(place.nbytes for place in places(config, allocate(config, dtype, form)).values())
 
 
 def _activations(config: ModelConfig, dtype: torch.dtype, rows: int, sequences: int) -> int:

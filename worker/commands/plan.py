@@ -15,12 +15,23 @@ from cloister.settings import command
 from worker.build import threads_for
 from worker.commands.need import Need, need
 from worker.commands.options import Options, gibibytes, positive
+from worker.kernels.lowbit import Format
 from worker.model.config import ModelConfig
+from worker.model.load import LOW_BITS, form_of
 from worker.model.source import find_model
 from worker.model.weights import stored_type
 from worker.settings import WorkerSettings
 
-SETTINGS = ("model", "dtype", "cache_mb", "cache_pages", "page_size", "step_tokens", "sequences")
+SETTINGS = (
+    "model",
+    "dtype",
+    "weights",
+    "cache_mb",
+    "cache_pages",
+    "page_size",
+    "step_tokens",
+    "sequences",
+)
 DEFAULT_BUDGET = 16 * GIB
 
 OTHER_THREADS = 12
@@ -34,6 +45,7 @@ class Plan:
     name: str
     config: ModelConfig
     dtype: torch.dtype
+    form: Format | None
     need: Need
     tokens: int
     budget_bytes: int
@@ -59,15 +71,16 @@ def plan(model: str, settings: WorkerSettings, context: int | None, budget_bytes
     folder = find_model(model)
     config = ModelConfig.read(folder)
     dtype = stored_type(folder, settings.dtype)
-    found = need(config, dtype, settings)
+    form = form_of(folder, config, LOW_BITS[settings.weights])
+    found = need(config, dtype, settings, form)
     tokens = min(context or config.context_length, config.context_length)
-    return Plan(Path(model).name, config, dtype, found, tokens, budget_bytes)
+    return Plan(Path(model).name, config, dtype, form, found, tokens, budget_bytes)
 
 
 def told(plan: Plan) -> Iterator[str]:
     """The plan in lines, each figure with its unit."""
     config, found = plan.config, plan.need
-    kind = str(plan.dtype).removeprefix("torch.")
+    kind = f"int{plan.form.bits}" if plan.form else str(plan.dtype).removeprefix("torch.")
     yield f"{plan.name}: {config.family}, {config.layers} layers, {kind}"
     yield ""
     yield _row("weights", _mib(found.weights))

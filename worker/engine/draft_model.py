@@ -119,8 +119,8 @@ class DraftModel:
         if not drafts:
             return
         picks = [_pick(draft) for draft in drafts]
-        for draft, ids in zip(drafts, choose(self._fit(logits), picks), strict=True):
-            draft.guesses += ids
+        for draft, choice in zip(drafts, choose(self._fit(logits), picks), strict=True):
+            draft.guesses += choice.ids
 
     def _fit(self, logits: Tensor) -> Tensor:
         """Logits of the large model's ids; vocabularies are padded to different sizes."""
@@ -136,4 +136,4 @@ def _segment(follower: Follower, tokens: list[int], is_last: bool) -> Segment:
 
 def _pick(draft: Draft) -> Pick:
     sequence = draft.wish.sequence
-    return Pick.of(sequence.request, [*sequence.tokens, *draft.guesses], ())
+    return Pick.of(sequence.request, [*sequence.tokens, *draft.guesses])

@@ -13,7 +13,7 @@ from cloister.errors import Busy, CloisterError, InternalError, Unavailable
 from worker.engine.drafts import OFF, Drafter, Wish
 from worker.engine.limits import Limits
 from worker.engine.logprobs import logprobs, queries
-from worker.engine.masks import Faults, Masks
+from worker.engine.masks import Masks
 from worker.engine.meter import Meter
 from worker.engine.model import Model, context_limit
 from worker.engine.pages import Pages
@@ -28,7 +28,7 @@ from worker.engine.request import (
     Token,
     Vocabulary,
 )
-from worker.engine.sampler import Pick, choose
+from worker.engine.sampler import Choice, Pick, choose
 from worker.engine.scheduler import Plan, Scheduler, Share
 from worker.engine.sequence import Sequence
 from worker.engine.text import TextStream
@@ -187,16 +187,17 @@ class InferenceEngine:
     def _step(self, plan: Plan) -> News:
         started = self._clock()
         plan = self._guess(plan)
-        bars = self._masks.begin(plan.constraints)
+        masks = self._masks.begin(plan.masked)
         logits = self._model.forward(plan.step())
         if plan.wants_vectors:
             return self._tell(plan, logits, self._clock() - started)
         rows = plan.choice_rows
         last = logits if len(logits) == len(rows) else logits[rows]
-        barred = bars.result()
-        chosen = choose(barred.apply(last), [_pick(share) for share in plan.completing])
-        scores = iter(logprobs(logits, list(queries(plan, chosen))))
-        return self._commit(plan, chosen, scores, barred.faults, self._clock() - started)
+        masks.result()
+        choices = choose(last, [_pick(share) for share in plan.completing])
+        asked = queries(plan, [choice.ids for choice in choices])
+        scores = iter(logprobs(logits, list(asked)))
+        return self._commit(plan, choices, scores, self._clock() - started)
 
     def _guess(self, plan: Plan) -> Plan:
         """Put guesses where the plan has room for them."""
@@ -223,27 +224,24 @@ class InferenceEngine:
     def _commit(
         self,
         plan: Plan,
-        chosen: list[list[int]],
+        choices: list[Choice],
         scores: Iterator[Logprob],
-        faults: Faults,
         seconds: float,
     ) -> News:
-        """Count the step; `chosen` by completing share, `faults` by row of choice."""
+        """Count the step; `choices` by completing share."""
         news: News = []
-        new, row = iter(chosen), 0
+        new = iter(choices)
         with self._work:
             wasted = self._drafted - self._accepted
             for share in plan.shares:
                 share.sequence.scores.extend(itertools.islice(scores, share.scored))
                 if share.completes:
-                    cost = plan.draft_cost(share)
-                    news += self._advance(share, cost, next(new), scores, faults.get(row))
+                    news += self._advance(share, plan.draft_cost(share), next(new), scores)
                 else:
                     self._scheduler.commit(share, 0)
-                row += share.choices
             wasted = self._drafted - self._accepted - wasted
             self._meter.count(plan.rows - wasted, seconds)
-            if plan.only_decodes:
+            if self._drafter.most and plan.only_decodes:
                 count = len(plan.shares)
                 self._scheduler.stopwatch.count(count, plan.rows - count, seconds)
         return news
@@ -252,22 +250,19 @@ class InferenceEngine:
         self,
         share: Share,
         cost: float,
-        ids: list[int],
+        choice: Choice,
         scores: Iterator[Logprob],
-        fault: CloisterError | None,
     ) -> News:
         """New tokens, or the end if the sequence's grammar cannot be followed any further."""
         sequence, news = share.sequence, News()
         asked = sequence.request.logprobs is not None
-        told = [next(scores) if asked else None for _ in ids]
-        try:
-            if fault is not None:
-                raise fault
-            for id, score in zip(ids, told, strict=True):
-                if sequence.finish is None:
-                    news.append((sequence.listener, self._append(sequence, id, score)))
-        except CloisterError as error:
-            return [*news, self._end(sequence, error)]
+        told = [next(scores) if asked else None for _ in choice.ids]
+        for left, id, score in zip(range(len(told), 0, -1), choice.ids, told, strict=True):
+            if sequence.finish is None:
+                text = sequence.accept(id, completes=choice.is_complete and left == 1)
+                news.append((sequence.listener, _token(sequence, id, text, score)))
+        if choice.fault is not None and sequence.finish is None:
+            return [*news, self._end(sequence, choice.fault)]
         self._count(share, len(news) - 1, cost)
         self._scheduler.commit(share, len(news) - 1)
         if sequence.finish is not None:
@@ -278,20 +273,6 @@ class InferenceEngine:
         share.sequence.odds.learn(len(share.drafts), right, cost)
         self._drafted += len(share.drafts)
         self._accepted += right
-
-    def _append(self, sequence: Sequence, id: int, logprob: Logprob | None) -> Token:
-        text = sequence.accept(id)
-        return Token(
-            id=id,
-            text=text,
-            finish=sequence.finish,
-            generated=sequence.generated,
-            cached=sequence.cached,
-            logprob=logprob,
-            settled=sequence.settled,
-            prompt=tuple(sequence.scores) if sequence.generated == 1 else (),
-            stop_string=sequence.text.stop_string,
-        )
 
     def _drop_cancelled(self) -> None:
         for request_id in self._cancelled:
@@ -324,7 +305,22 @@ class InferenceEngine:
 
 
 def _pick(share: Share) -> Pick:
-    return Pick.of(share.sequence.request, share.sequence.tokens, share.drafts)
+    sequence = share.sequence
+    return Pick.of(sequence.request, sequence.tokens, share.drafts, sequence.constraint)
+
+
+def _token(sequence: Sequence, id: int, text: str, logprob: Logprob | None) -> Token:
+    return Token(
+        id=id,
+        text=text,
+        finish=sequence.finish,
+        generated=sequence.generated,
+        cached=sequence.cached,
+        logprob=logprob,
+        settled=sequence.settled,
+        prompt=tuple(sequence.scores) if sequence.generated == 1 else (),
+        stop_string=sequence.text.stop_string,
+    )
 
 
 def _vector(values: list[float], cached: int) -> Token:

@@ -66,19 +66,25 @@ class Follower:
 
     def __init__(self, matcher: LLMatcher) -> None:
         self._matcher = matcher
+        self._bits: bytes | None = None  # what is allowed, once it is known
 
     @property
     def complete(self) -> bool:
         return self._matcher.is_stopped() and not self._matcher.is_error()
 
     def allowed(self) -> bytes:
-        bits = self._matcher.compute_bitmask()
-        self._check()
-        return bits
+        if self._bits is None:
+            bits = self._matcher.compute_bitmask()
+            self._check()
+            self._bits = bits
+        return self._bits
 
-    def accept(self, token: int) -> None:
-        self._matcher.consume_token(token)
+    def take(self, token: int) -> bool:
+        if self._matcher.try_consume_tokens([token]):
+            self._bits = None
+            return True
         self._check()
+        return False
 
     def _check(self) -> None:
         """Only the library's limits can stop a matcher that is given allowed tokens."""

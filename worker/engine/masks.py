@@ -1,13 +1,13 @@
-"""Bars what the grammars of a step forbid, before a token is chosen.
+"""What a constraint leaves to choose from.
 
-The next token's mask depends only on tokens already chosen, so with a large vocabulary all masks of
-a step are made in a thread of their own while the model computes. With a small one that would cost
+A mask depends only on tokens already chosen, so with a large vocabulary those that a step surely
+needs are made in a thread of their own while the model computes. With a small one that would cost
 more than it saves: a mask takes some microseconds, and so does each change of threads.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
 
 import numpy as np
 import torch
@@ -17,66 +17,42 @@ from cloister.errors import CloisterError, InternalError
 from worker.engine.request import Constraint
 
 SMALL = 2**15
-"""Words up to which masks are made in the caller's own thread (docs/log.md)."""
-
-Faults = Mapping[int, CloisterError]
-"""By row: the grammars that cannot go on. Such rows stay free; their tokens count for nothing."""
+"""Words up to which masks are made only where they are used (docs/log.md)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """`barred` bool [rows, vocabulary]: what may not be chosen; none if the step has no grammar."""
+def allowed_ids(constraint: Constraint, vocabulary_size: int) -> Tensor:
+    """The ids that may come next, rising, int64 [at least 1].
 
-    barred: Tensor | None
-    faults: Faults
-
-    def apply(self, logits: Tensor) -> Tensor:
-        """Logits, float32 [rows, vocabulary], with barred ones at minus infinity.
-
-        The given ones stay as they are: log-probabilities are told from them.
-        """
-        if self.barred is None:
-            return logits
-        return logits.masked_fill(self.barred.to(logits.device), -torch.inf)
+    Raises `CloisterError` when the rules cannot be followed, or leave nothing to choose.
+    """
+    packed = np.frombuffer(constraint.allowed(), dtype=np.uint8)
+    ids = np.flatnonzero(np.unpackbits(packed, count=vocabulary_size, bitorder="little"))
+    if not len(ids):
+        raise InternalError("the grammar leaves no token to choose")
+    return torch.from_numpy(ids)
 
 
 class Masks:
-    """Makes masks; the thread, where there is one, starts with the first constrained sequence."""
+    """Makes masks ahead; the thread, where there is one, starts with the first constraint."""
 
     def __init__(self, vocabulary_size: int) -> None:
         self._size = vocabulary_size
-        self._free = b"\xff" * -(-vocabulary_size // 8)
         self._thread = ThreadPoolExecutor(1, "grammar")
-        self._none: Future[Bars] = Future()
-        self._none.set_result(Bars(None, {}))
+        self._made: Future[None] = Future()
+        self._made.set_result(None)
 
-    def begin(self, constraints: Sequence[Constraint | None]) -> "Future[Bars]":
-        """Start on a step's masks: one constraint a row of its logits, `None` bars nothing."""
-        if all(constraint is None for constraint in constraints):
-            return self._none
-        if self._size <= SMALL:
-            made: Future[Bars] = Future()
-            made.set_result(self._bars(constraints))
-            return made
-        return self._thread.submit(self._bars, constraints)
+    def begin(self, constraints: Sequence[Constraint]) -> "Future[None]":
+        """Have the constraints know what they allow next. Until then nobody else may use them."""
+        if not constraints or self._size <= SMALL:
+            return self._made
+        return self._thread.submit(_know, constraints)
 
     def close(self) -> None:
         """End the thread."""
         self._thread.shutdown()
 
-    def _bars(self, constraints: Sequence[Constraint | None]) -> Bars:
-        rows: list[bytes] = []
-        faults: dict[int, CloisterError] = {}
-        for row, constraint in enumerate(constraints):
-            try:
-                rows.append(self._free if constraint is None else constraint.allowed())
-            except CloisterError as error:
-                faults[row] = error
-                rows.append(self._free)
-        packed = np.frombuffer(b"".join(bits[: len(self._free)] for bits in rows), dtype=np.uint8)
-        bits = np.unpackbits(~packed.reshape(len(rows), -1), 1, self._size, bitorder="little")
-        barred = bits.view(np.bool_)
-        for row in np.flatnonzero(barred.all(axis=1)).tolist():
-            faults[row] = InternalError("the grammar leaves no token to choose")
-            barred[row] = False
-        return Bars(torch.from_numpy(barred), faults)
+
+def _know(constraints: Sequence[Constraint]) -> None:
+    for constraint in constraints:
+        with suppress(CloisterError):  # raised again where the mask is used
+            constraint.allowed()

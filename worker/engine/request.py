@@ -50,12 +50,15 @@ class Constraint(Protocol):
     def allowed(self) -> bytes:
         """One bit a token id, lowest bit first: may it be the next one?
 
-        The model's end ids are allowed only where the text may end. Raises `BadRequest` when the
-        rules cannot be followed within their limits.
+        The model's end ids are allowed only where the text may end. Asked again, it answers at
+        once. Raises `BadRequest` when the rules cannot be followed within their limits.
         """
 
-    def accept(self, token: int) -> None:
-        """An allowed token, no end id, was chosen. Raises as `allowed` does."""
+    def take(self, token: int) -> bool:
+        """Go on with a token if it is allowed; else nothing changes. Raises as `allowed` does.
+
+        Much cheaper than `allowed`.
+        """
 
 
 class Grammar(Protocol):

@@ -1,4 +1,4 @@
-"""Chooses the next tokens of each sequence from its logits.
+"""Chooses the next tokens of each sequence from its logits, as its constraint allows.
 
 A choice depends on its own logits, settings and history alone: the random number of a token
 is a hash of the request's seed and the token's index, so batch, preemption and restarts leave the
@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from worker.engine.request import Request, Sampling
+from cloister.errors import CloisterError
+from worker.engine.masks import allowed_ids
+from worker.engine.request import Constraint, Request, Sampling
 
 LIKELY = 1024  # candidates looked at first: a partial sort of a large vocabulary is much cheaper
 
@@ -24,7 +26,7 @@ class Pick:
     """One sequence's choice: the settings and the tokens so far.
 
     It has a row of logits, and one more behind each of its `drafts`. The first `min_tokens` tokens
-    are none of `stop_ids`.
+    are none of `stop_ids`. What is chosen, its `constraint` has taken.
     """
 
     sampling: Sampling
@@ -33,13 +35,26 @@ class Pick:
     drafts: Sequence[int] = field(default=(), repr=False)
     stop_ids: Collection[int] = ()
     min_tokens: int = 0
+    constraint: Constraint | None = None
 
     @classmethod
-    def of(cls, request: Request, tokens: Sequence[int], drafts: Sequence[int]) -> "Pick":
+    def of(
+        cls,
+        request: Request,
+        tokens: Sequence[int],
+        drafts: Sequence[int] = (),
+        constraint: Constraint | None = None,
+    ) -> "Pick":
         """The choice behind `tokens`, which begin with the prompt."""
-        generated = tokens[len(request.prompt) :]
-        sampling, prompt = request.sampling, request.prompt
-        return cls(sampling, prompt, generated, drafts, request.stop_ids, request.min_tokens)
+        return cls(
+            request.sampling,
+            request.prompt,
+            tokens[len(request.prompt) :],
+            drafts,
+            request.stop_ids,
+            request.min_tokens,
+            constraint,
+        )
 
     @property
     def banned(self) -> Collection[int]:
@@ -47,11 +62,25 @@ class Pick:
         return self.stop_ids if len(self.generated) < self.min_tokens else ()
 
     @property
+    def is_plain(self) -> bool:
+        """Is it the most probable token that is wanted, and nothing else?"""
+        return self.sampling.temperature == 0 and not self.changes_logits
+
+    @property
     def changes_logits(self) -> bool:
         return bool(self.sampling.has_penalties or self.sampling.bias or self.banned)
 
 
-def choose(logits: Tensor, picks: Sequence[Pick]) -> list[list[int]]:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """New tokens; `is_complete` if their constraint wants no more, `fault` if it cannot go on."""
+
+    ids: list[int] = field(repr=False)
+    is_complete: bool = False
+    fault: CloisterError | None = None
+
+
+def choose(logits: Tensor, picks: Sequence[Pick]) -> list[Choice]:
     """Choose tokens for each pick: one, and one more behind each draft that equals the choice.
 
     Args:
@@ -64,7 +93,7 @@ def choose(logits: Tensor, picks: Sequence[Pick]) -> list[list[int]]:
     if not bool(torch.isfinite(highest).all()):
         raise FloatingPointError("the model's logits are not finite")
     ids, row = greedy.tolist(), 0
-    chosen: list[list[int]] = []
+    chosen: list[Choice] = []
     for pick in picks:
         chosen.append(_chain(logits, ids, row, pick))
         row += 1 + len(pick.drafts)
@@ -139,21 +168,39 @@ def uniform(seed: int, index: int) -> float:
     return float(int.from_bytes(digest, "little") >> 11) / float(1 << 53)
 
 
-def _chain(logits: Tensor, greedy: Sequence[int], row: int, pick: Pick) -> list[int]:
+def _chain(logits: Tensor, greedy: Sequence[int], row: int, pick: Pick) -> Choice:
     """Choose from row to row, each as if alone, until a draft is not what was chosen."""
-    chosen: list[int] = []
-    for draft in (*pick.drafts, None):
-        one = replace(pick, generated=[*pick.generated, *chosen]) if chosen else pick
-        is_greedy = one.sampling.temperature == 0 and not one.changes_logits
-        at = row + len(chosen)
-        chosen.append(greedy[at] if is_greedy else _choose_row(logits[at], one))
-        if chosen[-1] != draft:
-            break
-    return chosen
+    ids: list[int] = []
+    try:
+        for at, draft in enumerate((*pick.drafts, None), start=row):
+            one = replace(pick, generated=[*pick.generated, *ids]) if ids else pick
+            ids.append(_choose_row(logits, at, greedy[at], one))
+            if pick.constraint is not None and pick.constraint.complete:
+                return Choice(ids, is_complete=True)
+            if ids[-1] != draft:
+                break
+    except CloisterError as fault:
+        return Choice(ids, fault=fault)
+    return Choice(ids)
 
 
-def _choose_row(logits: Tensor, pick: Pick) -> int:
-    logits = adjust(logits, pick)
+def _choose_row(logits: Tensor, row: int, highest: int, pick: Pick) -> int:
+    """One choice; `highest` is the most probable token of the row."""
+    constraint = pick.constraint
+    if pick.is_plain and (constraint is None or constraint.take(highest)):
+        return highest  # nearly always allowed, so that no mask has to be made
+    adjusted = adjust(logits[row], pick)
+    if constraint is None:
+        return _draw(adjusted, pick)
+    ids = allowed_ids(constraint, len(adjusted))
+    id = int(ids[_draw(adjusted.index_select(0, ids), pick)])
+    taken = constraint.take(id)
+    assert taken, "a mask allows what the constraint takes"
+    return id
+
+
+def _draw(logits: Tensor, pick: Pick) -> int:
+    """The place of the chosen one."""
     if pick.sampling.temperature == 0:
         return int(logits.argmax())
     ids, probabilities = candidates(logits, pick.sampling)

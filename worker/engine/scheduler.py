@@ -102,10 +102,13 @@ class Plan:
         return self.cost.fixed / drafting + self.cost.row * len(share.drafts)
 
     @property
-    def constraints(self) -> list[Constraint | None]:
-        """What each of the `choice_rows` is held to."""
+    def masked(self) -> list[Constraint]:
+        """The constraints whose masks the step surely needs: greedy choices are tried first."""
+        sequences = [share.sequence for share in self.completing]
         return [
-            share.sequence.constraint for share in self.completing for _ in range(share.choices)
+            sequence.constraint
+            for sequence in sequences
+            if sequence.constraint is not None and sequence.request.sampling.temperature > 0
         ]
 
     @property

@@ -55,10 +55,9 @@ class Sequence:
     def draftable(self) -> int:
         """Tokens that may be guessed for the next step: each is followed by a chosen one.
 
-        None where the prompt is still read, nor where a grammar binds, whose masks follow chosen
-        tokens only.
+        None where the prompt is still read.
         """
-        if self.wanted != 1 or self.generated == 0 or self.constraint is not None:
+        if self.wanted != 1 or self.generated == 0:
             return 0
         return self.remaining - 1
 
@@ -73,15 +72,18 @@ class Sequence:
         scored = len(self.request.prompt) - 1 if self.request.scores_prompt else 0
         return scored - len(self.scores)
 
-    def accept(self, token: int) -> str:
-        """Append a chosen token, notice the end, and return the text that became certain."""
+    def accept(self, token: int, *, completes: bool = False) -> str:
+        """Append a chosen token, notice the end, and return the text that became certain.
+
+        The constraint has taken it; `completes` tells that nothing but an end could follow.
+        """
         begin = self.text.decoded
-        certain = self._read(token)
+        certain = self._read(token, completes=completes)
         if self.request.logprobs is not None:
             self._settle(token, begin)
         return certain
 
-    def _read(self, token: int) -> str:
+    def _read(self, token: int, *, completes: bool) -> str:
         may_stop = not self.must_go_on
         self.tokens.append(token)
         if token in self.request.stop_ids:
@@ -90,20 +92,13 @@ class Sequence:
         certain = self.text.push(token, may_stop=may_stop)
         if self.text.stopped:
             self.finish = Finish.STOP
-        elif self._completes(token):
+        elif completes:
             self.finish = Finish.STOP
             certain += self.text.end()
         elif self.remaining == 0:
             self.finish = Finish.LENGTH
             certain += self.text.end()
         return certain
-
-    def _completes(self, token: int) -> bool:
-        """Is all said that the grammar wants?"""
-        if self.constraint is None:
-            return False
-        self.constraint.accept(token)
-        return self.constraint.complete
 
     def _settle(self, token: int, begin: int) -> None:
         """Settle all whose text shows; at the end also those of no text, unless it was cut."""

@@ -1,8 +1,9 @@
 """The local execution: every linear runs here, in the TEE, on weights that stay in memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -10,19 +11,35 @@ from torch.nn import functional
 
 from worker.engine.step import Step
 from worker.execution.seam import Part, Pending, Site, SiteSpec, Weight
+from worker.kernels.lowbit import Codes
+from worker.kernels.native import Kernels
+from worker.kernels.packed import Packed, pack
+from worker.kernels.twins import Twins
 from worker.model.norm import rms_norm
 
 FEW_ROWS = 1  # the row count that the packed layout is made for
 
 
 class LocalExecution:
-    """Computes at once, holds everything, shares with nobody."""
+    """Computes at once, holds everything, shares with nobody. `kernels` compute low-bit weights."""
 
-    def __init__(self) -> None:
+    def __init__(self, kernels: Kernels | None = None) -> None:
+        self._kernels = kernels or Twins()
+        self._packed: MutableMapping[Codes, Packed] = WeakKeyDictionary()  # for heads that are tied
         self._always: AbstractContextManager[None] = nullcontext()
 
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
-        return LookUp(spec, weight) if spec.name == "embed" else Linear(spec, weight)
+        if weight.codes is None:
+            return LookUp(spec, weight) if spec.name == "embed" else Linear(spec, weight)
+        packed, kernels, bias = self._pack(weight.codes), self._kernels, weight.bias
+        if spec.name == "embed":
+            return LowBitLookUp(spec, lambda ids: kernels.look_up(packed, ids))
+        return Linear(spec, weight, lambda x: kernels.multiply(packed, x, bias))
+
+    def _pack(self, codes: Codes) -> Packed:
+        if codes not in self._packed:
+            self._packed[codes] = pack(codes)
+        return self._packed[codes]
 
     def resident(self, part: Part) -> AbstractContextManager[None]:
         del part  # all parts are in memory
@@ -33,7 +50,7 @@ class LocalExecution:
         return step
 
     def close(self) -> None:
-        pass
+        self._kernels.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +77,31 @@ class LookUp:
         return Done(self(x))
 
 
-class Linear:
-    """Prologue, one linear, epilogue."""
+class LowBitLookUp:
+    """The embedding: rows of packed codes by token id."""
 
-    def __init__(self, spec: SiteSpec, weight: Weight) -> None:
+    def __init__(self, spec: SiteSpec, look_up: Callable[[Tensor], Tensor]) -> None:
+        self.sizes = spec.sizes
+        self._look_up = look_up
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._look_up(x)
+
+    def submit(self, x: Tensor) -> Pending:
+        return Done(self(x))
+
+
+class Linear:
+    """Prologue, one linear, epilogue. `multiply` is x @ matrix.T + bias, if made already."""
+
+    def __init__(
+        self, spec: SiteSpec, weight: Weight, multiply: Callable[[Tensor], Tensor] | None = None
+    ) -> None:
         self.sizes = spec.sizes
         self._norm = spec.norm
         self._silu_multiply = spec.silu_multiply
         # The head is not packed: where it is tied, a packed copy would stand beside the embedding.
-        self._multiply = multiplier(weight, pack=spec.name != "head")
+        self._multiply = multiply or multiplier(weight, pack=spec.name != "head")
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._norm is not None:

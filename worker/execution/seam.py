@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from worker.engine.step import Step
+from worker.kernels.lowbit import Codes
 
 SiteName = Literal["qkv", "o", "gate_up", "down", "embed", "head"]
 Split = Literal["output", "input", "none"]
@@ -50,10 +51,14 @@ class SiteSpec:
 
 @dataclass(frozen=True, slots=True)
 class Weight:
-    """A linear's weight as loaded: `matrix` [out, in], `bias` [out] or none."""
+    """A linear's weight as loaded: `matrix` [out, in], `bias` [out] or none.
+
+    A low-bit one has `codes`, and their values for a matrix; only the local execution takes those.
+    """
 
     matrix: Tensor
     bias: Tensor | None = None
+    codes: Codes | None = None
 
 
 class Pending(Protocol):

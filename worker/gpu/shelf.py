@@ -45,7 +45,7 @@ class Shelf:
 def load_shelf(folder: Path, dtype: WeightType, device: torch.device, *, int8: bool) -> Shelf:
     """Read a model folder. Raises `BadModel`; `BadSettings` if the device computes wrongly."""
     collecting = _Collecting(device, int8=int8)
-    load_model(folder, execution=collecting, dtype=dtype, page_count=1)
+    load_model(folder, execution=collecting, dtype=dtype, low_bit="none", page_count=1)
     return collecting.shelf()
 
 

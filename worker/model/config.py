@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from cloister.errors import BadModel
+from worker.kernels.lowbit import INT4, INT8, Format
 from worker.model.families import Family, family_of
 from worker.model.fields import Fields
 from worker.model.rope_config import RopeConfig, rope_config
 
 NEUTRAL: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu",),
-    "quantization_config": (),
     "attn_logit_softcapping": (),
     "final_logit_softcapping": (),
     "logit_scale": (1,),
@@ -31,6 +31,7 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
 }
 """Options that change the arithmetic, and the values (besides null) under which they do not."""
 
+QUANTIZATION = "quantization_config"
 DEFAULT_WINDOW = 4096
 DEFAULT_FIRST_WINDOW_LAYER = 28
 
@@ -57,6 +58,7 @@ class ModelConfig:
     mlp_bias: bool = False
     heads_norm: bool = False
     eos_ids: tuple[int, ...] = ()
+    low_bit: Format | None = None  # how matrices are stored, if not as floats
 
     @classmethod
     def read(cls, folder: Path) -> "ModelConfig":
@@ -98,6 +100,7 @@ def _derive(fields: Fields, eos_ids: tuple[int, ...]) -> ModelConfig:
         mlp_bias=family.mlp_bias and fields.flag("mlp_bias"),
         heads_norm=family.heads_norm,
         eos_ids=eos_ids,
+        low_bit=_low_bit(fields),
     )
 
 
@@ -110,6 +113,22 @@ def _refuse_unsupported(fields: Fields, family: Family) -> None:
     for name, known in unknown:
         if fields.get(name) and not known:
             raise fields.bad(name, f"false (for {family.architecture})")
+
+
+def _low_bit(fields: Fields) -> Format | None:
+    """The form of matrices that `cloister quantize` has written."""
+    if fields.get(QUANTIZATION) is None:
+        return None
+    told = fields.within(QUANTIZATION)
+    for form in (INT4, INT8):
+        if dict(told.values) == as_config(form):
+            return form
+    raise fields.bad(QUANTIZATION, "what `cloister quantize` writes (others are not supported)")
+
+
+def as_config(form: Format) -> dict[str, Any]:
+    """What config.json says of matrices stored in this form."""
+    return {"quant_method": "cloister", "bits": form.bits, "group_size": form.group}
 
 
 def _kv_heads(fields: Fields, family: Family, heads: int) -> int:

@@ -5,30 +5,22 @@ result is read back and compared before it gets its final name.
 """
 
 import argparse
-import contextlib
-import json
 import pickle
-import shutil
 import sys
 import zipfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from cloister.errors import BadModel, CloisterError
 from worker.model.fields import Fields
+from worker.model.folder import PARTIAL, Advance, copy_others, progress, publish, refuse_overwriting
 from worker.model.shards import DTYPES, read_header, read_into, write_shard
-from worker.model.weights import INDEX, SINGLE
+from worker.model.weights import SINGLE
 
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
-COPIED = ("*.json", "*.jinja", "*.model", "*.txt")
-PARTIAL = ".partial"
-
-Advance = Callable[[int], None]
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,9 +28,8 @@ def main(argv: Sequence[str]) -> int:
     words = _parser().parse_args(argv)
     source = Path(words.folder)
     target = Path(words.out) if words.out else source
-    console = Console(stderr=True)
     try:
-        with _progress(console) as advance:
+        with progress("converting") as advance:
             written = convert(source, target, advance)
     except CloisterError as error:
         sys.stderr.write(f"error: {error.message}\n")
@@ -47,13 +38,13 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def convert(source: Path, target: Path, advance: Callable[[int, int], None]) -> tuple[Path, ...]:
+def convert(source: Path, target: Path, advance: Advance) -> tuple[Path, ...]:
     """Write `source`'s pickled weights to `target` and answer the new files.
 
     `advance(bytes, total)` hears the progress. Raises `BadModel`; then `target` has no new weights.
     """
     pickles = _pickles(source)
-    _refuse_overwriting(target)
+    refuse_overwriting(target)
     total = sum(path.stat().st_size for path in pickles)
     target.mkdir(parents=True, exist_ok=True)
     names = _shard_names(len(pickles))
@@ -64,8 +55,8 @@ def convert(source: Path, target: Path, advance: Callable[[int, int], None]) -> 
             name: _convert_one(path, part, tied, lambda count: advance(count, total))
             for path, part, name in zip(pickles, partial, names, strict=True)
         }
-        _copy_others(source, target)
-        return _publish(target, held)
+        copy_others(source, target, without=PICKLE_INDEX)
+        return publish(target, held)
     finally:
         for path in partial:
             path.unlink(missing_ok=True)
@@ -86,24 +77,20 @@ def _pickles(source: Path) -> list[Path]:
     return [source / name for name in names]
 
 
-def _refuse_overwriting(target: Path) -> None:
-    there = sorted(path.name for path in target.glob("*.safetensors*")) if target.is_dir() else []
-    if there:
-        raise BadModel(f"{target} has {there[0]} already; convert does not overwrite")
-
-
 def _shard_names(count: int) -> list[str]:
     if count == 1:
         return [SINGLE]
     return [f"model-{index:05}-of-{count:05}.safetensors" for index in range(1, count + 1)]
 
 
-def _convert_one(source: Path, target: Path, tied: bool, advance: Advance) -> dict[str, int]:
+def _convert_one(
+    source: Path, target: Path, tied: bool, advance: Callable[[int], None]
+) -> dict[str, int]:
     """Write one shard and compare it. Returns the bytes of each tensor written."""
     tensors = _unpickle(source)
     if tied and _same_storage(tensors, "lm_head.weight", "model.embed_tokens.weight"):
         del tensors["lm_head.weight"]
-    write_shard(target, tensors, advance)
+    write_shard(target, tensors, tensors.values(), advance)
     _compare(target, tensors)
     return {name: tensor.nbytes for name, tensor in tensors.items()}
 
@@ -141,37 +128,6 @@ def _compare(path: Path, tensors: Mapping[str, Tensor]) -> None:
 def _bits(tensor: Tensor) -> Tensor:
     """Bytes, so that NaN equals itself."""
     return tensor.contiguous().view(-1).view(torch.uint8)
-
-
-def _copy_others(source: Path, target: Path) -> None:
-    if source.resolve() == target.resolve():
-        return
-    for pattern in COPIED:
-        for path in source.glob(pattern):
-            if path.name != PICKLE_INDEX and not (target / path.name).exists():
-                shutil.copyfile(path, target / path.name)
-
-
-def _publish(target: Path, held: Mapping[str, Mapping[str, int]]) -> tuple[Path, ...]:
-    """Give the finished shards their names, the index last."""
-    for name in held:
-        (target / (name + PARTIAL)).rename(target / name)
-    written = [target / name for name in held]
-    if len(held) > 1:
-        total = sum(size for sizes in held.values() for size in sizes.values())
-        weight_map = {tensor: name for name, sizes in held.items() for tensor in sizes}
-        index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-        (target / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
-        written.append(target / INDEX)
-    return tuple(written)
-
-
-@contextlib.contextmanager
-def _progress(console: Console) -> Iterator[Callable[[int, int], None]]:
-    columns = (TextColumn("converting"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("converting", total=None)
-        yield lambda count, total: progress.update(task, advance=count, total=total)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,18 +1,30 @@
 """Builds a decoder: from a model folder, or of a named shape with random weights."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 import torch
 
-from cloister.errors import BadSettings
+from cloister.errors import BadModel, BadSettings
 from worker.execution.seam import Execution
+from worker.kernels.lowbit import INT4, INT8, Format
 from worker.model.cache import DEFAULT_PAGE_SIZE, page_bytes
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
 from worker.model.parameters import ModelWeights
 from worker.model.shapes import random_weights, shape
 from worker.model.weights import WeightType, read_weights
+
+LowBit = Literal["stored", "none"] | Format
+"""Matrices as they are stored, as floats alone, or rounded when they are loaded."""
+
+LOW_BITS: Mapping[str, LowBit] = MappingProxyType(
+    {"auto": "stored", "bf16": "none", "int8": INT8, "int4": INT4}
+)
+"""The worker's setting `weights`."""
 
 
 def load_model(
@@ -24,13 +36,22 @@ def load_model(
     page_count: int | None = None,
     cache_bytes: int | None = None,
     embeds: bool = False,
+    low_bit: LowBit = "stored",
 ) -> Decoder:
     """Load a folder. The cache is given in pages or in bytes. Raises `BadModel`, `BadSettings`."""
     config = ModelConfig.read(folder)
     if embeds:
         config = replace(config, tied_head=True)  # no head is read: none is used
-    weights = read_weights(folder, config, dtype)
+    weights = read_weights(folder, config, dtype, form_of(folder, config, low_bit))
     return build(config, weights, execution, page_size, page_count, cache_bytes, embeds=embeds)
+
+
+def form_of(folder: Path, config: ModelConfig, low_bit: LowBit) -> Format | None:
+    """The form that matrices shall have in memory. `BadModel` if stored ones are of another."""
+    wanted = None if low_bit == "none" else config.low_bit if low_bit == "stored" else low_bit
+    if config.low_bit is not None and config.low_bit != wanted:
+        raise BadModel(f"{folder} holds int{config.low_bit.bits} weights, which stay as they are")
+    return wanted
 
 
 def random_model(
@@ -42,10 +63,11 @@ def random_model(
     page_count: int | None = None,
     cache_bytes: int | None = None,
     seed: int = 0,
+    form: Format | None = None,
 ) -> Decoder:
     """A decoder of a named shape with seeded random weights, for benchmarks."""
     config = shape(name)
-    weights = random_weights(config, dtype, seed)
+    weights = random_weights(config, dtype, seed, form)
     return build(config, weights, execution, page_size, page_count, cache_bytes)
 
 

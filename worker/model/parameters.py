@@ -5,12 +5,14 @@ so that reading a file straight into its places fuses without a copy.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 import torch
 from torch import Tensor
 
 from worker.execution.seam import Weight
+from worker.kernels.lowbit import Codes, Format
 from worker.model.config import ModelConfig
 
 
@@ -45,18 +47,31 @@ class ModelWeights:
         return self.norm.dtype
 
 
-def allocate(config: ModelConfig, dtype: torch.dtype) -> ModelWeights:
-    """Weights of the right shapes with no values yet."""
-    embed = Weight(torch.empty(config.vocabulary_size, config.hidden, dtype=dtype))
-    head = embed if config.tied_head else Weight(torch.empty_like(embed.matrix))
-    layers = [_allocate_layer(config, dtype) for _ in range(config.layers)]
+Place = Tensor | Codes
+"""Where a checkpoint's tensor goes: as it is, or rounded to codes."""
+
+
+def allocate(config: ModelConfig, dtype: torch.dtype, form: Format | None = None) -> ModelWeights:
+    """Weights of the right shapes with no values yet; matrices are of low-bit `form`, if given."""
+    embed = _matrix(config.vocabulary_size, config.hidden, dtype, form)
+    head = embed
+    if not config.tied_head:
+        head = _matrix(config.vocabulary_size, config.hidden, dtype, form)
+    layers = [_allocate_layer(config, dtype, form) for _ in range(config.layers)]
     return ModelWeights(embed, layers, torch.empty(config.hidden, dtype=dtype), head)
 
 
-def _allocate_layer(config: ModelConfig, dtype: torch.dtype) -> LayerWeights:
+def _matrix(rows: int, columns: int, dtype: torch.dtype, form: Format | None) -> Weight:
+    if form is None:
+        return Weight(torch.empty(rows, columns, dtype=dtype))
+    codes = Codes.empty(rows, columns, form, dtype)
+    return Weight(codes.values, codes=codes)
+
+
+def _allocate_layer(config: ModelConfig, dtype: torch.dtype, form: Format | None) -> LayerWeights:
     def linear(rows: int, columns: int, bias: bool) -> Weight:
-        matrix = torch.empty(rows, columns, dtype=dtype)
-        return Weight(matrix, torch.empty(rows, dtype=dtype) if bias else None)
+        weight = _matrix(rows, columns, dtype, form)
+        return replace(weight, bias=torch.empty(rows, dtype=dtype)) if bias else weight
 
     hidden, intermediate = config.hidden, config.intermediate
     sizes = config.qkv_sizes
@@ -71,18 +86,20 @@ def _allocate_layer(config: ModelConfig, dtype: torch.dtype) -> LayerWeights:
     )
 
 
-def places(config: ModelConfig, weights: ModelWeights) -> dict[str, Tensor]:
-    """Map each tensor name of a checkpoint to the (contiguous) view that it fills."""
-    named = {"model.embed_tokens.weight": weights.embed.matrix, "model.norm.weight": weights.norm}
+def places(config: ModelConfig, weights: ModelWeights) -> dict[str, Place]:
+    """Map each tensor name of a checkpoint to the (contiguous) rows that it fills."""
+    embed, head = weights.embed, weights.head
+    named: dict[str, Place] = {"model.embed_tokens.weight": embed.codes or embed.matrix}
+    named["model.norm.weight"] = weights.norm
     if not config.tied_head:
-        named["lm_head.weight"] = weights.head.matrix
+        named["lm_head.weight"] = head.codes or head.matrix
     for index, layer in enumerate(weights.layers):
         prefix = f"model.layers.{index}."
         named.update((prefix + name, place) for name, place in _layer_places(config, layer))
     return named
 
 
-def _layer_places(config: ModelConfig, layer: LayerWeights) -> Iterator[tuple[str, Tensor]]:
+def _layer_places(config: ModelConfig, layer: LayerWeights) -> Iterator[tuple[str, Place]]:
     yield "input_layernorm.weight", layer.attention_norm
     yield "post_attention_layernorm.weight", layer.feed_norm
     yield from _linear_places("self_attn", ("q", "k", "v"), config.qkv_sizes, layer.qkv)
@@ -96,9 +113,10 @@ def _layer_places(config: ModelConfig, layer: LayerWeights) -> Iterator[tuple[st
 
 def _linear_places(
     module: str, names: tuple[str, ...], sizes: tuple[int, ...], weight: Weight
-) -> Iterator[tuple[str, Tensor]]:
-    for name, matrix in zip(names, weight.matrix.split_with_sizes(sizes), strict=True):
-        yield f"{module}.{name}_proj.weight", matrix
+) -> Iterator[tuple[str, Place]]:
+    for name, (start, end) in zip(names, pairwise(accumulate(sizes, initial=0)), strict=True):
+        rows = weight.matrix[start:end] if weight.codes is None else weight.codes.rows(start, end)
+        yield f"{module}.{name}_proj.weight", rows
     if weight.bias is not None:
         for name, bias in zip(names, weight.bias.split_with_sizes(sizes), strict=True):
             yield f"{module}.{name}_proj.bias", bias

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from cloister.errors import BadModel
+from worker.kernels.lowbit import Codes, Format, quantise_into
 from worker.model.config import ModelConfig
 from worker.model.parameters import ModelWeights, allocate, places
 from worker.model.rope_config import RopeConfig
@@ -57,21 +58,26 @@ def shape(name: str) -> ModelConfig:
     return SHAPES[name]
 
 
-def random_weights(config: ModelConfig, dtype: torch.dtype, seed: int = 0) -> ModelWeights:
+def random_weights(
+    config: ModelConfig, dtype: torch.dtype, seed: int = 0, form: Format | None = None
+) -> ModelWeights:
     """Weights of a shape, the same for the same seed: normal, norms 1, biases like weights.
 
     Made by repeating one pool of random numbers, since drawing a billion takes a minute.
     """
-    weights = allocate(config, dtype)
+    weights = allocate(config, dtype, form)
     generator = torch.Generator().manual_seed(seed)
     pool = torch.randn(POOL, generator=generator).mul_(SPREAD).to(dtype)
     shift = 0
     for name, place in places(config, weights).items():
+        numbers = torch.empty(place.shape, dtype=dtype) if isinstance(place, Codes) else place
         if name.endswith("norm.weight"):
-            place.fill_(1)
+            numbers.fill_(1)
             continue
-        _repeat(pool.roll(-shift), place.view(-1))
-        shift = (shift + place.numel()) % POOL
+        _repeat(pool.roll(-shift), numbers.view(-1))
+        shift = (shift + numbers.numel()) % POOL
+        if isinstance(place, Codes):
+            quantise_into(numbers, place)
     return weights
 
 

@@ -7,7 +7,7 @@ file, and a truncated one then ends the process instead of raising.
 
 import json
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from io import FileIO
 from math import prod
@@ -21,6 +21,9 @@ from cloister.errors import BadModel
 
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 """Stored types that can become weights."""
+
+STORED = DTYPES | {"U8": torch.uint8}
+"""All that is read and written: weights, and codes of low-bit ones."""
 
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
 CHUNK_BYTES = 1 << 24
@@ -36,6 +39,13 @@ class Stored:
     shape: tuple[int, ...]
     begin: int
     end: int
+
+    def rows(self, start: int, count: int) -> "Stored":
+        """Some rows of it, as a tensor of its own."""
+        each = (self.end - self.begin) // self.shape[0]
+        begin = self.begin + start * each
+        shape = (count, *self.shape[1:])
+        return Stored(self.path, self.name, self.dtype, shape, begin, begin + count * each)
 
 
 def read_header(path: Path) -> tuple[Stored, ...]:
@@ -72,7 +82,7 @@ def _parse(path: Path, header: bytes, base: int) -> tuple[Stored, ...]:
 def _stored(path: Path, name: str, entry: dict[str, Any], base: int) -> Stored:
     begin, end = (int(offset) for offset in entry["data_offsets"])
     stored = Stored(path, name, entry["dtype"], tuple(entry["shape"]), base + begin, base + end)
-    dtype = DTYPES.get(stored.dtype)
+    dtype = STORED.get(stored.dtype)
     if not 0 <= begin <= end or (dtype and end - begin != prod(stored.shape) * dtype.itemsize):
         raise BadModel(f"{path}: {name} has {end - begin} bytes, not those of its shape")
     return stored
@@ -80,7 +90,7 @@ def _stored(path: Path, name: str, entry: dict[str, Any], base: int) -> Stored:
 
 def read_into(file: FileIO, stored: Stored, place: Tensor) -> None:
     """Read a tensor into a contiguous `place` of its shape, converting on the way."""
-    dtype = DTYPES[stored.dtype]
+    dtype = STORED[stored.dtype]
     file.seek(stored.begin)
     if dtype == place.dtype:
         _read_exactly(file, stored, place)
@@ -102,12 +112,20 @@ def _read_exactly(file: FileIO, stored: Stored, place: Tensor) -> None:
         rest = rest[count:]
 
 
-def write_shard(path: Path, tensors: Mapping[str, Tensor], advance: Callable[[int], None]) -> None:
-    """Write a file of `tensors` in turn; `advance` hears the bytes written."""
-    names = {dtype: name for name, dtype in DTYPES.items()}
+def write_shard(
+    path: Path,
+    shapes: Mapping[str, Tensor],
+    tensors: Iterable[Tensor],
+    advance: Callable[[int], None],
+) -> None:
+    """Write a file of `tensors` in turn; `advance` hears the bytes written.
+
+    `shapes` tells all names, types and shapes beforehand, with tensors that may have no memory.
+    """
+    names = {dtype: name for name, dtype in STORED.items()}
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offset = 0
-    for name, tensor in tensors.items():
+    for name, tensor in shapes.items():
         end = offset + tensor.nbytes
         header[name] = {
             "dtype": names[tensor.dtype],
@@ -119,6 +137,6 @@ def write_shard(path: Path, tensors: Mapping[str, Tensor], advance: Callable[[in
     text += b" " * (-len(text) % 8)
     with path.open("xb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in tensors.values():
+        for tensor in tensors:
             file.write(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
             advance(tensor.nbytes)

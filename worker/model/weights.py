@@ -3,8 +3,9 @@
 Never unpickles: a folder with only pickled weights is refused with the command that converts it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor
 
 from cloister.errors import BadModel, BadSettings
+from worker.kernels.lowbit import BLOCK_NUMBERS, Codes, Format, quantise_into
 from worker.model.config import ModelConfig
 from worker.model.fields import Fields
-from worker.model.parameters import ModelWeights, allocate, places
+from worker.model.parameters import ModelWeights, Place, allocate, places
 from worker.model.shards import DTYPES, Stored, read_header, read_into
 
 WeightType = Literal["auto", "bfloat16", "float32"]
@@ -24,20 +26,34 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 PICKLES = ("pytorch_model*.bin", "*.pth", "*.pt", "*.ckpt", "*.bin")
 BODY = "model."
+SCALES = "_scales"  # behind the name of a matrix whose codes have them
 DERIVED = ".rotary_emb.inv_freq"
 """Old checkpoints hold what the config already says; those tensors are passed over."""
 
 
-def read_weights(folder: Path, config: ModelConfig, dtype: WeightType) -> ModelWeights:
-    """Read all weights of a folder. `BadModel` names the file, tensor, expected and found."""
+def read_weights(
+    folder: Path, config: ModelConfig, dtype: WeightType, form: Format | None = None
+) -> ModelWeights:
+    """Read all weights of a folder, matrices rounded to `form` if they are not stored so.
+
+    `BadModel` names the file, tensor, expected and found.
+    """
+    stored = list_tensors(folder)
+    weights = allocate(config, _choose(dtype, stored), form)
+    wanted = places(config, weights)
+    if config.low_bit is not None:
+        wanted = dict(_apart(wanted))
+    check(folder, config, stored, wanted)
+    _fill(stored, wanted)
+    return weights
+
+
+def list_tensors(folder: Path) -> dict[str, Stored]:
+    """All tensors of a folder's shards, by the names that a whole model has."""
     stored = _stored(shards(folder))
     if all(not name.startswith(BODY) for name in stored):  # saved without a head around it
         stored = {BODY + name: replace(one, name=BODY + name) for name, one in stored.items()}
-    weights = allocate(config, _choose(dtype, stored))
-    wanted = places(config, weights)
-    _check(folder, config, stored, wanted)
-    _fill(stored, wanted)
-    return weights
+    return stored
 
 
 def stored_type(folder: Path, dtype: WeightType) -> torch.dtype:
@@ -92,9 +108,10 @@ def _choose(dtype: WeightType, stored: Mapping[str, Stored]) -> torch.dtype:
     return torch.float32 if whole else torch.bfloat16
 
 
-def _check(
-    folder: Path, config: ModelConfig, stored: Mapping[str, Stored], wanted: Mapping[str, Tensor]
+def check(
+    folder: Path, config: ModelConfig, stored: Mapping[str, Stored], wanted: Mapping[str, Place]
 ) -> None:
+    """Raise `BadModel` unless each tensor has a place, and each place its tensor."""
     for name, place in wanted.items():
         if name not in stored:
             raise BadModel(
@@ -106,10 +123,11 @@ def _check(
                 f"{found.path}: {name} has shape {list(found.shape)}; "
                 f"{list(place.shape)} is expected by config.json"
             )
-        if found.dtype not in DTYPES:
+        types = ("U8",) if isinstance(place, Tensor) and place.dtype == torch.uint8 else DTYPES
+        if found.dtype not in types:
             raise BadModel(
                 f"{found.path}: {name} is stored as {found.dtype}; "
-                f"one of {', '.join(DTYPES)} is expected"
+                f"one of {', '.join(types)} is expected"
             )
     for name, tensor in stored.items():
         if name not in wanted and not _passed_over(config, name):
@@ -122,10 +140,42 @@ def _passed_over(config: ModelConfig, name: str) -> bool:
     return name.endswith(DERIVED) or (config.tied_head and name == "lm_head.weight")
 
 
-def _fill(stored: Mapping[str, Stored], wanted: Mapping[str, Tensor]) -> None:
+def stored_as(name: str, codes: Codes) -> Iterator[tuple[str, Tensor]]:
+    """The two tensors that a low-bit matrix is in a file."""
+    yield name, codes.values
+    yield name + SCALES, codes.scales
+
+
+def _apart(wanted: Mapping[str, Place]) -> Iterator[tuple[str, Place]]:
+    for name, place in wanted.items():
+        if isinstance(place, Codes):
+            yield from stored_as(name, place)
+        else:
+            yield name, place
+
+
+def _fill(stored: Mapping[str, Stored], wanted: Mapping[str, Place]) -> None:
     """Read each file once, from its start to its end."""
     for path in dict.fromkeys(tensor.path for tensor in stored.values()):
         with path.open("rb", buffering=0) as file:
             for tensor in stored.values():
                 if tensor.path == path and tensor.name in wanted:
-                    read_into(file, tensor, wanted[tensor.name])
+                    _read(file, tensor, wanted[tensor.name])
+
+
+def _read(file: FileIO, stored: Stored, place: Place) -> None:
+    if isinstance(place, Tensor):
+        read_into(file, stored, place)
+        return
+    for start, block in blocks(file, stored):
+        quantise_into(block, place.rows(start, start + len(block)))
+
+
+def blocks(file: FileIO, stored: Stored) -> Iterator[tuple[int, Tensor]]:
+    """A matrix a few rows at a time, each block with the number of its first row."""
+    rows = max(1, BLOCK_NUMBERS // stored.shape[1])
+    for start in range(0, stored.shape[0], rows):
+        count = min(rows, stored.shape[0] - start)
+        block = torch.empty(count, stored.shape[1], dtype=DTYPES[stored.dtype])
+        read_into(file, stored.rows(start, count), block)
+        yield start, block

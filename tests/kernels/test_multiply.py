@@ -1,0 +1,172 @@
+"""Every variant gives the twins' bits: over shapes, strides, types, extremes, threads and rows."""
+
+import math
+from threading import Thread
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from worker.kernels.library import Library
+from worker.kernels.lowbit import INT4, INT8, Format, quantise
+from worker.kernels.native import Native
+from worker.kernels.packed import Packed, pack
+from worker.kernels.twins import Twins
+
+FORMS = [INT4, INT8, Format(4, 64), Format(8, 128)]
+TYPES = [torch.float32, torch.bfloat16]
+
+per_variant = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def packed(outputs: int, inputs: int, form: Format = INT4, seed: int = 0) -> Packed:
+    return pack(quantise(numbers(outputs, inputs, seed=seed), form))
+
+
+@per_variant
+@given(
+    rows=st.integers(0, 30),
+    outputs=st.integers(1, 100),
+    inputs=st.integers(1, 300),
+    form=st.sampled_from(FORMS),
+    dtype=st.sampled_from(TYPES),
+    with_bias=st.booleans(),
+    spread=st.sampled_from([1e-3, 1.0, 1e4]),
+)
+def test_multiplies_like_the_twin(
+    native: Native,
+    rows: int,
+    outputs: int,
+    inputs: int,
+    form: Format,
+    dtype: torch.dtype,
+    with_bias: bool,
+    spread: float,
+) -> None:
+    matrix, x = packed(outputs, inputs, form), (numbers(rows, inputs, seed=1) * spread).to(dtype)
+    bias = numbers(outputs, seed=2).to(dtype) if with_bias else None
+    assert torch.equal(native.multiply(matrix, x, bias), Twins().multiply(matrix, x, bias))
+
+
+def test_rows_may_be_part_of_wider_ones(native: Native) -> None:
+    wide, matrix = numbers(9, 200), packed(40, 64)
+    x = wide[::2, 30:94]
+    assert torch.equal(native.multiply(matrix, x), native.multiply(matrix, x.contiguous()))
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("value", [0.0, 1e-38, 1e-31, 1e30, -3e38, 2.0**-126])
+def test_extremes_equal_the_twin(native: Native, form: Format, value: float) -> None:
+    matrix, x = packed(33, 96, form), numbers(3, 96)
+    x[0, :] = value
+    x[1, 5] = value
+    assert torch.equal(native.multiply(matrix, x), Twins().multiply(matrix, x))
+
+
+@pytest.mark.parametrize("code", [0, 255])
+def test_largest_codes_and_values_do_not_overflow(native: Native, code: int) -> None:
+    for form in FORMS:
+        matrix = packed(32, 512, form)
+        matrix.panels[..., 64:] = code
+        for sign in (1, -1):
+            x = torch.full((7, 512), sign * 5.0)
+            assert torch.equal(native.multiply(matrix, x), Twins().multiply(matrix, x))
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
+def test_row_that_is_not_finite_spoils_itself_alone(native: Native, poison: float) -> None:
+    matrix, x = packed(40, 96), numbers(8, 96)
+    clean = native.multiply(matrix, x)
+    x[3, 50] = poison
+    spoilt = native.multiply(matrix, x)
+    assert spoilt[3].isnan().all()
+    assert torch.equal(spoilt[[0, 1, 2, 4, 5, 6, 7]], clean[[0, 1, 2, 4, 5, 6, 7]])
+
+
+@pytest.mark.parametrize("form", [INT4, INT8])
+def test_batch_equals_alone(native: Native, form: Format) -> None:
+    matrix, x = packed(100, 160, form), numbers(29, 160).bfloat16()
+    alone = torch.cat([native.multiply(matrix, row.unsqueeze(0)) for row in x])
+    assert torch.equal(native.multiply(matrix, x), alone)
+
+
+@pytest.mark.parametrize("spins", [0, 100])
+def test_threads_change_nothing(library: Library, spins: int) -> None:
+    one, matrix, x = Native(library), packed(1100, 64), numbers(50, 64)
+    several = Native(library, threads=4, spins=spins)
+    for rows in [*range(1, 50), 50]:
+        wanted = one.multiply(matrix, x[:rows])
+        assert torch.equal(several.multiply(matrix, x[:rows]), wanted)
+    several.close()
+    assert torch.equal(several.multiply(matrix, x), one.multiply(matrix, x))
+
+
+def test_callers_at_once_do_not_mix(library: Library) -> None:
+    kernels, matrix = Native(library, threads=3), packed(600, 64)
+    wanted = [Twins().multiply(matrix, numbers(20, 64, seed=seed)) for seed in range(3)]
+    wrong: list[int] = []
+
+    def call(seed: int) -> None:
+        x = numbers(20, 64, seed=seed)
+        for _ in range(50):
+            if not torch.equal(kernels.multiply(matrix, x), wanted[seed]):
+                wrong.append(seed)
+
+    callers = [Thread(target=call, args=(seed,)) for seed in range(3)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    kernels.close()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("dtype", TYPES)
+def test_looks_up_like_the_twin(native: Native, form: Format, dtype: torch.dtype) -> None:
+    matrix = pack(quantise(numbers(70, 90).to(dtype), form))
+    indices = torch.tensor([0, 69, 33, 33, 5])
+    found = native.look_up(matrix, indices)
+    assert found.dtype == dtype
+    assert torch.equal(found, Twins().look_up(matrix, indices))
+
+
+GOOD = packed(40, 64)
+
+
+@pytest.mark.parametrize(
+    ("x", "bias", "message"),
+    [
+        (numbers(3, 63), None, "rows must be"),
+        (numbers(64), None, "rows must be"),
+        (numbers(3, 64).double(), None, "rows must be"),
+        (numbers(64, 3).T, None, "unbroken"),
+        (numbers(3, 64), numbers(39), "bias must be"),
+        (numbers(3, 64), numbers(40).bfloat16(), "bias must be"),
+        (numbers(3, 64), numbers(80)[::2], "bias must be"),
+    ],
+)
+def test_bad_rows_are_refused(native: Native, x: Tensor, bias: Tensor | None, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        native.multiply(GOOD, x, bias)
+
+
+@pytest.mark.parametrize(
+    "panels", [GOOD.panels[:1], GOOD.panels.float(), GOOD.panels.transpose(0, 1)]
+)
+def test_bad_panels_are_refused(native: Native, panels: Tensor) -> None:
+    bad = Packed(panels, 40, 64, INT4, torch.float32)
+    with pytest.raises(ValueError, match="panels must be"):
+        native.multiply(bad, numbers(1, 64))
+
+
+@pytest.mark.parametrize("indices", [torch.tensor([40]), torch.tensor([-1])])
+def test_look_up_beyond_the_matrix_is_refused(native: Native, indices: Tensor) -> None:
+    with pytest.raises(IndexError):
+        native.look_up(GOOD, indices)

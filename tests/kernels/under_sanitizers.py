@@ -1,0 +1,38 @@
+"""Compares a library with the twins; run by a test in a process that has the sanitizers."""
+
+import sys
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from worker.kernels.library import Library
+from worker.kernels.lowbit import INT4, INT8, Format, quantise
+from worker.kernels.native import Native
+from worker.kernels.packed import pack
+from worker.kernels.twins import Twins
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    library = Library(Path(sys.argv[1]))
+    count = 0
+    for form, dtype, rows, (outputs, inputs) in product(
+        (INT4, INT8, Format(4, 64)),
+        (torch.float32, torch.bfloat16),
+        (1, 5, 6, 13),
+        ((33, 50), (64, 96)),
+    ):
+        matrix = pack(quantise(torch.randn(outputs, inputs).to(dtype), form))
+        x, bias = torch.randn(rows, inputs).to(dtype), torch.randn(outputs).to(dtype)
+        wanted = Twins().multiply(matrix, x, bias)
+        for variant in library.variants():
+            kernels = Native(library, variant, threads=2)
+            assert torch.equal(kernels.multiply(matrix, x, bias), wanted)
+            kernels.look_up(matrix, torch.tensor([0, outputs - 1]))
+            kernels.close()
+            count += 1
+    sys.stdout.write(f"compared {count}\n")
+
+
+main()

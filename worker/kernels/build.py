@@ -1,0 +1,91 @@
+"""Compiles the kernels: `pip install` does it, and `python worker/kernels/build.py` in a checkout.
+
+A plain shared library with a C interface: no headers of Python or PyTorch, no C++ runtime, nothing
+newer than glibc 2.28, so that one file serves every interpreter and every home. It is compiled for
+each instruction set by itself, and chooses where it runs. Imports the standard library only.
+"""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+SOURCES = HERE / "src"
+LIBRARY = "libcloister_kernels.so"
+
+COMMON = (
+    *(
+        "-std=c++17",
+        "-O3",
+        "-fPIC",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+        "-Werror=return-type",
+    ),
+    *("-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"),
+    "-ffp-contract=off",  # a * b + c is two roundings everywhere: variants agree to the bit
+)
+PLAIN = ("interface", "look_up", "pool", "portable")
+X86: dict[str, Sequence[str]] = {
+    "avx2": ("-mavx2",),
+    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
+}
+LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")
+LIBRARIES = ("-lc", "-lgcc")
+SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
+
+
+class CannotCompile(Exception):
+    """There is no compiler, or it failed; the text is for people."""
+
+
+def build(out: Path, *, sanitize: bool = False) -> None:
+    """Compile the library to `out`. Raises `CannotCompile`; then `out` is as it was."""
+    extra = SANITIZE if sanitize else ()
+    with tempfile.TemporaryDirectory() as folder:
+        objects = [_compile(name, flags, extra, Path(folder)) for name, flags in _parts().items()]
+        made = Path(folder) / LIBRARY
+        link = ("-shared", "-lpthread") if sanitize else (*LINK, *LIBRARIES)
+        _run(*_compiler(), *extra, "-o", str(made), *objects, *link)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        beside = out.with_suffix(".new")
+        beside.write_bytes(made.read_bytes())
+        beside.replace(out)  # a worker that runs keeps the file it has mapped
+
+
+def _parts() -> dict[str, Sequence[str]]:
+    """Names of sources, each with the flags of its own."""
+    plain: dict[str, Sequence[str]] = dict.fromkeys(PLAIN, ())
+    return plain | X86 if platform.machine() in ("x86_64", "AMD64") else plain
+
+
+def _compile(name: str, flags: Sequence[str], extra: Sequence[str], folder: Path) -> str:
+    made = str(folder / f"{name}.o")
+    _run(*_compiler(), *COMMON, *flags, *extra, "-c", str(SOURCES / f"{name}.cpp"), "-o", made)
+    return made
+
+
+def _compiler() -> list[str]:
+    return shlex.split(os.environ.get("CXX", "g++"))
+
+
+def _run(*words: str) -> None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise CannotCompile(f"no C++ compiler: {words[0]} cannot be run") from error
+    if done.returncode:
+        raise CannotCompile(f"{words[0]} failed:\n{done.stderr}")
+
+
+if __name__ == "__main__":
+    try:
+        build(HERE / LIBRARY)
+    except CannotCompile as problem:
+        sys.exit(f"error: {problem}")

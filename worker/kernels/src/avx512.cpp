@@ -1,0 +1,70 @@
+// AVX-512 with VNNI: `vpdpbusd` multiplies 64 unsigned codes with 64 signed values at once.
+#include <immintrin.h>
+
+#include "multiply.h"
+#include "quantise.h"
+
+namespace cloister {
+namespace {
+
+struct Vectors {
+    static constexpr int LANES = 16, COLUMNS = 32, ROWS = 6;
+    using Ints = __m512i;
+    using Codes = __m512i;
+    using Four = __m512i;
+    using Floats = __m512;
+
+    static Floats floats(float value) { return _mm512_set1_ps(value); }
+    static Floats real(Ints value) { return _mm512_cvtepi32_ps(value); }
+    static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
+    static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+    static void store(float* to, Floats value) { _mm512_storeu_ps(to, value); }
+
+    static Floats scales(const uint8_t* from) {
+        const __m256i bfloats = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bfloats), 16));
+    }
+
+    static Four four(const int8_t* from) {
+        int32_t value;
+        memcpy(&value, from, sizeof value);
+        return _mm512_set1_epi32(value);
+    }
+
+    template <int BITS>
+    static void load(const uint8_t* from, Codes& low, Codes& high) {
+        const __m512i bytes = _mm512_loadu_si512(from);
+        if constexpr (BITS == 4) {
+            const __m512i mask = _mm512_set1_epi8(15);
+            low = _mm512_and_si512(bytes, mask);
+            high = _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask);
+        } else {
+            low = bytes;
+            high = _mm512_loadu_si512(from + PANEL * 4);
+        }
+    }
+
+    template <int BITS>
+    static Ints start(int32_t value) {
+        return _mm512_set1_epi32(value);
+    }
+
+    template <int BITS>
+    static Ints dot(Ints sum, Codes codes, Four values) {
+        // The intrinsic makes compilers copy the sums around: 1.15 times as slow.
+        asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(codes), "v"(values));
+        return sum;
+    }
+};
+
+bool runs_here() {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
+
+}  // namespace
+
+const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Vectors>};
+
+}  // namespace cloister

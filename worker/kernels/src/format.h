@@ -1,0 +1,71 @@
+// What crosses between Python and the kernels: packed matrices, rows of numbers, one variant of code.
+#pragma once
+
+#include <cstdint>
+
+// What Python calls.
+#define CLOISTER_CALL extern "C" __attribute__((visibility("default")))
+
+namespace cloister {
+
+// Columns (outputs) of a matrix that stand together. A panel is one unbroken stream of bytes:
+// for each group of inputs 32 bf16 scales, then the codes, 8 inputs at a time.
+constexpr int PANEL = 32;
+constexpr int STEP = 8;
+constexpr int SCALES_BYTES = PANEL * 2;
+
+// Rows of a tile: 12 sums and 12 totals of 16 columns fill the 32 registers of AVX-512.
+constexpr int MOST_ROWS = 6;
+
+enum Type : int32_t { FLOAT32 = 0, BFLOAT16 = 1 };
+
+struct Matrix {
+    const uint8_t* panels;
+    int64_t inputs;   // of a row as it comes; groups are padded with zeros
+    int64_t outputs;  // the last panel is padded with zeros
+    int32_t bits;     // 4 or 8
+    int32_t group;    // inputs that share a scale, a multiple of STEP
+
+    int64_t groups() const { return (inputs + group - 1) / group; }
+    int64_t panel_count() const { return (outputs + PANEL - 1) / PANEL; }
+    int64_t block_bytes() const { return SCALES_BYTES + int64_t(PANEL) * group * bits / 8; }
+    int64_t panel_bytes() const { return groups() * block_bytes(); }
+    int32_t zero() const { return 1 << (bits - 1); }  // the code of 0
+};
+
+// Rows as they come from and go to tensors: `stride` in numbers.
+struct Rows {
+    void* data;
+    int64_t stride;
+    int32_t type;
+};
+
+// Quantised rows, by group: values in [-127, 127], their scale, and the sum that cancels the zero
+// point of the codes: codes are unsigned, so that one instruction multiplies them, and every dot
+// product begins at -zero * sum(values) instead of 0.
+struct Activations {
+    int8_t* values;   // [rows, groups * group]
+    float* scales;    // [rows, groups]
+    int32_t* starts;  // [rows, groups]
+};
+
+struct Product {
+    Matrix matrix;
+    Rows input;
+    Rows output;
+    const void* bias;  // of the output's type, or null
+    int64_t rows;
+    Activations activations;
+};
+
+// The same two steps for one set of instructions. Ranges are of rows, and of panels.
+struct Variant {
+    const char* name;
+    bool (*runs_here)();
+    void (*quantise)(const Product&, int64_t begin, int64_t end);
+    void (*multiply)(const Product&, int64_t begin, int64_t end);
+};
+
+extern const Variant PORTABLE, AVX2, AVX512;
+
+}  // namespace cloister
