@@ -15,6 +15,7 @@ import py_compile
 import shutil
 import sys
 import sysconfig
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -51,6 +52,9 @@ def build(part: Part, out: Path, root: Path) -> Size:
         _package(name, out / "site", part)
     for name in part.ours:
         _tree(root / name, root, out / "site", part)
+    for name in part.compiled:
+        if not (out / "site" / name).is_file():
+            raise BadImage(f"{name} was not compiled; `pip install -e .` does it")
     for name, path in needed(out, out / "python" / "lib").items():
         _put(path, out / "python" / "lib" / name)
     return _checked(out, part.most_files)
@@ -126,7 +130,9 @@ def _compile(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     name = source.name
-    py_compile.compile(str(source), str(target), name, doraise=True, invalidation_mode=mode)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of others' sources
+        py_compile.compile(str(source), str(target), name, doraise=True, invalidation_mode=mode)
 
 
 def _put(source: Path, target: Path) -> None:

@@ -22,7 +22,8 @@ class Part:
     """`packages` are distributions, `ours` packages of this checkout.
 
     The others are patterns of files: those left out, those taken all the same, and modules that
-    keep their source, since they read it when they are imported. `kept` are endings.
+    keep their source, since they read it when they are imported. `kept` are endings, `compiled` our
+    own libraries, without which there is no image.
     """
 
     packages: tuple[str, ...]
@@ -31,6 +32,7 @@ class Part:
     needed: tuple[str, ...] = ("*.dist-info/METADATA",)
     with_source: tuple[str, ...] = ()
     kept: tuple[str, ...] = KEPT
+    compiled: tuple[str, ...] = ()
     most_files: int = MOST_FILES
 
 
@@ -79,6 +81,7 @@ WORKER = Part(
     with_source=(
         *("torch/*config.py", "torch/functional.py", "torch/nn/functional.py", "*/rnn.py"),
     ),
+    compiled=("worker/kernels/libcloister_kernels.so",),
 )
 """torch and tokenizers ask for more than they then use, and torch looks for files that nothing here
 uses."""
@@ -108,6 +111,7 @@ BOTH = Part(
     needed=WORKER.needed,
     with_source=WORKER.with_source,
     kept=WEBUI.kept,
+    compiled=WORKER.compiled,
     most_files=2 * MOST_FILES,
 )
 """Worker and page in one enclave, for demonstrations."""

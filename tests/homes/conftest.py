@@ -14,11 +14,13 @@ from tests.homes.jail import Home, Jail, can_jail, gramine_home, occlum_home
 from tests.homes.test_gramine import VALUES
 
 ROOT = Path(__file__).parent.parent.parent
-LOCAL = {"worker": {"model": "novice", "port": 0, "threads": 1, "cache_mb": 8}}
-
 MakeJail = Callable[[Home], Jail]
 Settings = dict[str, dict[str, object]]
 MakeSettings = Callable[[Settings], Path]
+
+LOCAL: Settings = {"worker": {"model": "novice", "port": 0, "threads": 1, "cache_mb": 8}}
+LOW_BIT: Settings = {"worker": {**LOCAL["worker"], "weights": "int8", "kernels": "native"}}
+"""Also uses the compiled kernels, and does not start without them."""
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +71,7 @@ def occlum_worker(
     worker_image: Path, make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch
 ) -> Home:
     """What the shipped bom and the rendered Occlum.json describe."""
-    return occlum_home_of(worker_image, make_settings(LOCAL), monkeypatch)
+    return occlum_home_of(worker_image, make_settings(LOW_BIT), monkeypatch)
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def old_worker(make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> 
     """The same with what occlum/install_python.sh has made, and the glibc that Occlum has."""
     libraries = old_libraries("worker")
     folder = ROOT / "occlum/image/worker"
-    return occlum_home_of(folder, make_settings(LOCAL), monkeypatch, libraries=libraries)
+    return occlum_home_of(folder, make_settings(LOW_BIT), monkeypatch, libraries=libraries)
 
 
 def old_libraries(part: PartName) -> dict[str, Path]:
@@ -113,7 +115,7 @@ def gramine_worker(worker_image: Path, make_settings: MakeSettings, tmp_path: Pa
     for name, path in c_library().items():
         (runtime / name).symlink_to(path.resolve())
     (runtime / "libsysdb.so").touch()
-    values = {**VALUES, "image": str(worker_image), "settings": str(make_settings(LOCAL))}
+    values = {**VALUES, "image": str(worker_image), "settings": str(make_settings(LOW_BIT))}
     template = ROOT / "gramine/worker.manifest.template"
     manifest = gramine.parse(gramine.render(template, values, gramine.Runtime(str(runtime))))
     assert gramine.check(manifest) == []

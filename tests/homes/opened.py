@@ -28,12 +28,7 @@ class Opened:
             self._folders[watch] = Path(path).relative_to(self._folder)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._notes)
 
     def files(self) -> set[str]:

@@ -26,8 +26,11 @@ PATIENCE_S = 500  # a worker starts in seconds; a machine may be busy
 
 PYTHON = "/opt/python/bin/python3"
 CHAT = {"model": "novice", "messages": [{"role": "user", "content": "What is Cloister?"}]}
-COMPILED = ("libtorch_cpu.so", "tokenizers", "llguidance", "_pydantic_core", "httptools/parser")
-"""Compiled parts that a worker uses."""
+COMPILED = (
+    *("libtorch_cpu.so", "tokenizers", "llguidance", "_pydantic_core", "httptools/parser"),
+    "libcloister_kernels.so",
+)
+"""Compiled parts that a worker with int8 weights uses."""
 
 MOST_OPENED = 2500
 MOST_MAPPED_BYTES = 1_000_000_000
@@ -144,10 +147,17 @@ def check_mapped(program: Program, jail: Jail) -> None:
 
 
 def test_worker_does_not_start_when_a_file_is_left_out(home: Home, jail: MakeJail) -> None:
-    del home.files["/opt/site/worker/engine/sampler.pyc"]
+    del home.files["/opt/site/worker/settings.pyc"]
     with running(jail(home).start(*home.argv)) as program:
-        program.wait_for("No module named 'worker.engine.sampler'", PATIENCE_S)
+        program.wait_for("No module named 'worker.settings'", PATIENCE_S)
         assert program.process.wait(PATIENCE_S) == 1
+
+
+def test_worker_does_not_start_without_its_kernels(home: Home, jail: MakeJail) -> None:
+    del home.files["/opt/site/worker/kernels/libcloister_kernels.so"]
+    with running(jail(home).start(*home.argv)) as program:
+        program.wait_for("libcloister_kernels.so was not compiled", PATIENCE_S)
+        assert program.process.wait(PATIENCE_S) == 2
 
 
 def test_worker_does_not_start_without_its_settings(home: Home, jail: MakeJail) -> None:
