@@ -12,7 +12,7 @@ from homes.parts import PARTS
 
 ROOT = Path(__file__).parent.parent
 TEMPLATES = ROOT / "gramine"
-SIZES: dict[str, Profile] = {**PROFILES, "webui": PAGE}
+SIZES = dict[str, Profile](PROFILES.items(), webui=PAGE)
 KEY_BYTES = 16
 
 

@@ -100,16 +100,18 @@ WEBUI = Part(
         *("gradio/templates/node/*", "gradio/test_data/*", "gradio/media_assets/*"),
         *("gradio/cli/*", "pandas/tests/*", "pytz/zoneinfo/*", *NUMPY_UNNEEDED),
     ),
+    with_source=("gradio/*", "webui/*"),
     kept=(*KEPT, ".js", ".css", ".html", ".svg", ".woff2", ".txt", ".png", ".wasm"),
 )
-"""Gradio imports more than the page uses. Its compressed copies of files are not taken."""
+"""Gradio imports more than the page uses, and reads the sources of its components. Its compressed
+copies of files are not taken."""
 
 BOTH = Part(
     packages=tuple(dict.fromkeys((*WORKER.packages, *WEBUI.packages))),
     ours=("cloister", "worker", "webui"),
     unneeded=(*WORKER.unneeded, *WEBUI.unneeded),
     needed=WORKER.needed,
-    with_source=WORKER.with_source,
+    with_source=(*WORKER.with_source, *WEBUI.with_source),
     kept=WEBUI.kept,
     compiled=WORKER.compiled,
     most_files=2 * MOST_FILES,

@@ -56,7 +56,7 @@ def test_page_chats_at_home(page_home: MakePage, jail: MakeJail) -> None:
 
 def test_page_does_not_start_when_a_file_is_left_out(page_home: MakePage, jail: MakeJail) -> None:
     home = page_home("http://127.0.0.1:1/v1")
-    del home.files["/opt/site/webui/talk.pyc"]
+    del home.files["/opt/site/webui/talk.py"]
     with running(jail(home).start(*home.argv)) as program:
         program.wait_for("No module named 'webui.talk'", PATIENCE_S)
         assert program.process.wait(PATIENCE_S) == 1
