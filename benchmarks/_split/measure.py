@@ -113,7 +113,7 @@ def _take(
     """Choose each text's next token."""
     picks = [Pick(sampling, prompt, text) for prompt, text in zip(prompts, texts, strict=True)]
     for text, chosen in zip(texts, choose(logits, picks), strict=True):
-        text.extend(chosen)
+        text.extend(chosen.ids)
 
 
 def _figures(

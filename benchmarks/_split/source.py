@@ -47,7 +47,8 @@ class Source:
 
 def modules(config: ModelConfig, weights: ModelWeights) -> Mapping[str, Tensor]:
     """Each tensor under the name that Hugging Face gives it; a tied head under its own too."""
-    named = places(config, weights)
+    held = places(config, weights).items()
+    named = {name: place for name, place in held if isinstance(place, Tensor)}  # none is low-bit
     return {"lm_head.weight": named["model.embed_tokens.weight"], **named}
 
 
