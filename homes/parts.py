@@ -98,7 +98,7 @@ WEBUI = Part(
     ours=("cloister", "webui"),
     unneeded=(
         *("gradio/templates/node/*", "gradio/test_data/*", "gradio/media_assets/*"),
-        *("gradio/cli/*", "pandas/tests/*", "pytz/zoneinfo/*", *NUMPY_UNNEEDED),
+        *("pandas/tests/*", "pytz/zoneinfo/*", *NUMPY_UNNEEDED),
     ),
     with_source=("gradio/*", "webui/*"),
     kept=(*KEPT, ".js", ".css", ".html", ".svg", ".woff2", ".txt", ".png", ".wasm"),
