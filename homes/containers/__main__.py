@@ -20,7 +20,7 @@ import httpx
 
 from cloister.errors import CloisterError
 from homes.containers import base, packages
-from homes.containers.engine import engine
+from homes.containers.engine import engine, unmount
 from homes.containers.stack import IMAGES, Answer, Stack, chat
 from homes.containers.words import Failed, run
 
@@ -55,15 +55,22 @@ def _check() -> None:
     _install()
     with tempfile.TemporaryDirectory(prefix="cloister-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        base.make(folder / "root")
-        _say("made a Debian root with Python, by debootstrap")
-        with engine(folder) as environment:
-            stack = Stack.of(ROOT, environment)
-            _build(stack, folder / "root")
-            _run(stack)
+        try:
+            _try(folder)
+        finally:
+            unmount(folder)
     if folder.exists():
         raise Failed(f"{folder} could not be removed")
     _say("stopped the engine and removed all that was made")
+
+
+def _try(folder: Path) -> None:
+    base.make(folder / "root")
+    _say("made a Debian root with Python, by debootstrap")
+    with engine(folder) as environment:
+        stack = Stack.of(ROOT, environment)
+        _build(stack, folder / "root")
+        _run(stack)
 
 
 def _install() -> None:

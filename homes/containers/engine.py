@@ -28,7 +28,7 @@ NEWER = "trixie"
 def engine(folder: Path) -> Iterator[dict[str, str]]:
     """Start the daemon; the value is the environment in which `docker` speaks to it.
 
-    When the block ends, the daemon is stopped and its mounts are gone.
+    When the block ends, the daemon is stopped.
     """
     environment = settings(folder)
     _compose(folder, environment)
@@ -39,15 +39,15 @@ def engine(folder: Path) -> Iterator[dict[str, str]]:
             yield environment
         finally:
             _stop(daemon)
-            _unmount(folder)
 
 
 def settings(folder: Path) -> dict[str, str]:
-    """The environment of `docker`: our daemon and builder, nothing of the user's."""
+    """The environment of `docker`: the distribution's client, our daemon, nothing of the user's."""
     ours = {
+        "PATH": f"/usr/sbin:/usr/bin:/sbin:/bin:{os.environ['PATH']}",
         "DOCKER_HOST": f"unix://{folder}/docker.sock",
         "DOCKER_CONFIG": str(folder / "docker"),
-        "DOCKER_BUILDKIT": "0",
+        "DOCKER_BUILDKIT": "1",
     }
     kept = {name: value for name, value in os.environ.items() if not name.startswith("DOCKER_")}
     return {**kept, **ours}
@@ -120,7 +120,8 @@ def _stop(daemon: subprocess.Popen[bytes]) -> None:
         daemon.wait()
 
 
-def _unmount(folder: Path) -> None:
+def unmount(folder: Path) -> None:
+    """Take away what is mounted in `folder`, by a daemon or by debootstrap, if it was cut short."""
     for place in reversed(mounts(folder, Path("/proc/mounts").read_text())):
         run("umount", "--lazy", place)
 
