@@ -398,7 +398,8 @@ def test_a_held_choice_is_that_of_masked_logits(seed: int, bench: MakeBench) -> 
     logits = 3 * torch.randn(
         it.model.vocabulary_size, generator=torch.Generator().manual_seed(seed)
     )
-    barred = torch.full_like(logits, -torch.inf).index_copy(0, ids, logits[ids])
+    barred = torch.full_like(logits, -torch.inf)
+    barred[ids] = logits[ids]
     for sampling in (Sampling(0), Sampling(1, seed=seed), Sampling(0.8, 0.9, 5, seed=seed)):
         free = Pick(sampling, (), (), stop_ids=it.tokenizer.end_ids)
         [expected] = choose(barred[None], [free])

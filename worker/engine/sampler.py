@@ -193,7 +193,9 @@ def _choose_row(logits: Tensor, row: int, highest: int, pick: Pick) -> int:
     if constraint is None:
         return _draw(adjusted, pick)
     ids = allowed_ids(constraint, len(adjusted))
-    id = int(ids[_draw(adjusted.index_select(0, ids), pick)])
+    allowed = adjusted.numpy()[ids]  # often few, which numpy is quicker with
+    is_greedy = pick.sampling.temperature == 0
+    id = int(ids[allowed.argmax() if is_greedy else _draw(torch.from_numpy(allowed), pick)])
     taken = constraint.take(id)
     assert taken, "a mask allows what the constraint takes"
     return id
