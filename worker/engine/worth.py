@@ -31,6 +31,9 @@ STEPS_MEMORY = 0.98
 OUTLIER = 2.0
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
+FIRMNESS = (0.01, 0.01, 20.0, 80.0)
+"""How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
+
 STEPS_BETWEEN = 16
 """Steps after which the cost is computed anew."""
 
@@ -85,7 +88,7 @@ class Stopwatch:
         mean = self._products[0] / weight
         each = mean * weight / sequences  # seconds a token
         belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * each])
-        firmness = np.diag([0.01, 0.01, 20.0, 80.0])
+        firmness = np.diag(FIRMNESS)
         return np.linalg.solve(self._moments + firmness, self._products + firmness @ belief)
 
 
