@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cloister.errors import CloisterError
@@ -192,17 +194,22 @@ def _choose_row(logits: Tensor, row: int, highest: int, pick: Pick) -> int:
     adjusted = adjust(logits[row], pick)
     if constraint is None:
         return _draw(adjusted, pick)
-    ids = allowed_ids(constraint, len(adjusted))
-    allowed = adjusted.numpy()[ids]  # often few, which numpy is quicker with
-    is_greedy = pick.sampling.temperature == 0
-    id = int(ids[allowed.argmax() if is_greedy else _draw(torch.from_numpy(allowed), pick)])
+    id = _draw_allowed(adjusted, allowed_ids(constraint, len(adjusted)), pick)
     taken = constraint.take(id)
     assert taken, "a mask allows what the constraint takes"
     return id
 
 
+def _draw_allowed(logits: Tensor, ids: NDArray[np.int64], pick: Pick) -> int:
+    values = logits.numpy()  # quicker than tensors where few are touched
+    if pick.sampling.temperature == 0:
+        return int(ids[values[ids].argmax()])
+    left = np.full_like(values, -np.inf)
+    left[ids] = values[ids]
+    return _draw(torch.from_numpy(left), pick)
+
+
 def _draw(logits: Tensor, pick: Pick) -> int:
-    """The place of the chosen one."""
     if pick.sampling.temperature == 0:
         return int(logits.argmax())
     ids, probabilities = candidates(logits, pick.sampling)
