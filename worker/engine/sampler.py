@@ -65,8 +65,8 @@ class Pick:
 
     @property
     def is_plain(self) -> bool:
-        """Is it the most probable token that is wanted, and nothing else?"""
-        return self.sampling.temperature == 0 and not self.changes_logits
+        """Is it the most probable token that is wanted, whichever it is?"""
+        return self.sampling.is_plain and not self.banned
 
     @property
     def changes_logits(self) -> bool:
