@@ -1,12 +1,11 @@
-"""Steps of the 1B shape with bf16, int8 and int4 weights, in turn, and the machine's limits.
+"""Steps of the 1B shape with bf16, int8 and int4 weights, in turn, beside what memory gives.
 
     taskset -c 1 python -m benchmarks.kernels --threads 1
 
 Random weights. `prefill`: one step of 512 tokens; `decode`: one token more for 1 and for 16
 sequences of 128. Times are processor time of the calling thread, so that a busy machine distorts
 them less; each is the least of some rounds, in which the weights take turns. `of bandwidth`: bytes
-of weights a second over what one pass over memory reaches; `of peak`: operations of the matrices
-over what the int8 product of AVX512-VNNI reaches alone in 64 rows held in cache. Last line JSON.
+of weights a second over what one pass over memory reaches. Last line JSON.
 """
 
 import argparse
@@ -14,6 +13,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -57,7 +57,7 @@ def main() -> None:
     rows = []
     for work, step, tokens in WORK:
         times = in_turn(
-            {name: lambda m=m: m.forward(step) for name, m in models.items()}, options.rounds
+            {name: partial(model.forward, step) for name, model in models.items()}, options.rounds
         )
         for name, seconds in times.items():
             rows.append(

@@ -59,4 +59,5 @@ show "$checkout" /checkout
 read -ra wanted < <(inside /opt/python/bin/python3 /checkout/homes/requirements.py homes)
 inside /opt/python/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
   --only-binary=:all: "${wanted[@]}"
+inside /opt/python/bin/python3 /checkout/worker/kernels/build.py
 inside sh -c "cd /checkout && /opt/python/bin/python3 -m homes image /checkout/occlum/image"

@@ -7,9 +7,10 @@ from cloister.enclaves import PROFILES
 from homes import bom, gramine, image, occlum
 from homes.libraries import C_LIBRARY, c_library
 from tests.homes.jail import Home, Jail, can_jail, gramine_home, occlum_home
+from worker.kernels.build import LIBRARY, build
 
 ROOT = Path(__file__).parent.parent.parent
-SETTINGS = '[worker]\nmodel = "novice"\nport = 0\nthreads = 1\ncache_mb = 8\n'
+SETTINGS = '[worker]\nmodel = "novice"\nport = 0\nthreads = 1\ncache_mb = 8\nkernels = "native"\n'
 
 MakeJail = Callable[[Home], Jail]
 
@@ -21,6 +22,9 @@ def worker_image(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("jails need root")
     folder = tmp_path_factory.mktemp("worker") / "image"
     image.build(folder, ROOT)
+    kernels = folder / "site/worker/kernels" / LIBRARY
+    if not kernels.exists():  # a checkout that was not installed
+        build(kernels)
     return folder
 
 
