@@ -56,6 +56,7 @@ class Worker:
     usage: UsageLog
     app: FastAPI
     execution: Execution
+    threads: int  # that compute
 
     def close(self) -> None:
         """Stop the engine, then give back what the execution holds."""
@@ -71,7 +72,8 @@ def build(settings: WorkerSettings) -> Worker:
         BadSettings: the cache is too small for one page, or limits contradict each other.
     """
     folder = find_model(settings.model)
-    kernels = _kernels(settings, folder)
+    threads = settings.threads or threads_for(_stored_bytes(folder))
+    kernels = _kernels(settings, folder, threads)
     is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels)
     model = _model(settings, folder, placed.execution, is_embedder)
     placed.start()
@@ -91,19 +93,25 @@ def build(settings: WorkerSettings) -> Worker:
         collectors=placed.collectors,
     )
     engine.start()
-    return Worker(engine, served, readiness, store, usage, app, placed.execution)
+    return Worker(engine, served, readiness, store, usage, app, placed.execution, threads)
 
 
-def _kernels(settings: WorkerSettings, folder: Path) -> Kernels:
+def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
     """What computes low-bit weights, if there are any; tells torch how many threads are its own."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
-    threads = settings.threads or threads_for(_stored_bytes(folder))
     kernels: Kernels = Twins()
-    if settings.kernels == "native" or form is not None:
-        kernels = find_kernels(threads, required=settings.kernels == "native")
+    if settings.kernels == "native" or form is not None or _drafts_in_low_bits(settings):
+        helped = threads if form is not None else 1
+        kernels = find_kernels(helped, required=settings.kernels == "native")
     # Two pools would wait for each other's threads: low-bit matrices take nearly all of the work.
     torch.set_num_threads(threads if form is None or isinstance(kernels, Twins) else 1)
     return kernels
+
+
+def _drafts_in_low_bits(settings: WorkerSettings) -> bool:
+    if settings.draft in ("off", "ngram"):
+        return False
+    return ModelConfig.read(find_model(settings.draft)).low_bit is not None
 
 
 def _low_bit(settings: WorkerSettings) -> LowBit:

@@ -47,7 +47,6 @@ def test_families_are_near_what_they_were(tmp_path: Path, family: str) -> None:
     source = saved(tmp_path, family)
     plain = ours(source).forward(STEP)
     assert difference(ours(source, low_bit=INT8).forward(STEP), plain) < 0.05
-    assert difference(ours(source, low_bit=INT4).forward(STEP), plain) < 0.6
 
 
 def test_half_the_bytes_of_int8_are_written_for_int4(tmp_path: Path) -> None:
@@ -69,14 +68,13 @@ def test_file_is_a_plain_safetensors_file(tmp_path: Path) -> None:
 
 
 def test_batch_equals_alone_to_the_bit(tmp_path: Path) -> None:
-    """Of the linears: each sequence attends with others of the same length, as it would alone."""
     model = ours(saved(tmp_path), low_bit=INT4)
     pages = [scattered()[index::8][:3] for index in range(4)]
     texts = [prompt(9, seed=index) for index in range(4)]
     steps = [Segment(text, 0, own, 1) for text, own in zip(texts, pages, strict=True)]
     together = model.forward(Step(tuple(steps)))
     alone = torch.cat([model.forward(Step((one,))) for one in steps])
-    assert difference(together, alone) < 1e-5
+    assert torch.equal(together, alone)
 
 
 @pytest.mark.parametrize("low_bit", ["none", INT8])
