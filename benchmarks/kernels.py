@@ -22,7 +22,7 @@ from rich.table import Table
 from worker.engine.step import Segment, Step
 from worker.execution.local import LocalExecution
 from worker.kernels.lowbit import INT4, INT8, Format
-from worker.kernels.native import find_kernels
+from worker.kernels.native import Kernels, find_kernels
 from worker.model.decoder import Decoder
 from worker.model.load import random_model
 from worker.model.parameters import allocate, places
@@ -53,7 +53,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     bandwidth = bytes_per_s()
-    models = {name: build(options.model, form, options.threads) for name, form in FORMS.items()}
+    kernels = find_kernels(options.threads)
+    models = {name: build(options.model, form, kernels) for name, form in FORMS.items()}
     rows = []
     for work, step, tokens in WORK:
         times = in_turn(
@@ -73,10 +74,9 @@ def main() -> None:
     show(rows, bandwidth)
 
 
-def build(name: str, form: Format | None, threads: int) -> Decoder:
-    execution = LocalExecution(find_kernels(threads))
+def build(name: str, form: Format | None, kernels: Kernels) -> Decoder:
     pages = 16 * (CONTEXT // PAGE_SIZE + 1) + PROMPT // PAGE_SIZE
-    return random_model(name, execution=execution, form=form, page_count=pages)
+    return random_model(name, execution=LocalExecution(kernels), form=form, page_count=pages)
 
 
 def prefill() -> Step:
