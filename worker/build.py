@@ -108,12 +108,6 @@ def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
     return kernels
 
 
-def _drafts_in_low_bits(settings: WorkerSettings) -> bool:
-    if settings.draft in ("off", "ngram"):
-        return False
-    return ModelConfig.read(find_model(settings.draft)).low_bit is not None
-
-
 def _low_bit(settings: WorkerSettings) -> LowBit:
     return LOW_BITS[settings.weights] if settings.execution == "local" else "none"
 
