@@ -79,7 +79,7 @@ def build(settings: WorkerSettings) -> Worker:
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
-    drafter = _drafter(settings, model, served, kernels)
+    drafter = _drafter(settings, model, served)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
@@ -100,9 +100,8 @@ def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
     """What computes low-bit weights, if there are any; tells torch how many threads are its own."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
     kernels: Kernels = Twins()
-    if settings.kernels == "native" or form is not None or _drafts_in_low_bits(settings):
-        helped = threads if form is not None else 1
-        kernels = find_kernels(helped, required=settings.kernels == "native")
+    if settings.kernels == "native" or form is not None:
+        kernels = find_kernels(threads, required=settings.kernels == "native")
     # Two pools would wait for each other's threads: low-bit matrices take nearly all of the work.
     torch.set_num_threads(threads if form is None or isinstance(kernels, Twins) else 1)
     return kernels
@@ -178,7 +177,7 @@ def _served(
     )
 
 
-def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: Kernels) -> Drafter:
+def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafter:
     if settings.draft == "off":
         return OFF
     if served.vector_size is not None:
@@ -190,9 +189,10 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: 
     folder = find_model(settings.draft)
     if not served.tokenizer.means_the_same(Tokenizer.load(folder)):
         raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")
+    low_bit = ModelConfig.read(folder).low_bit is not None
     small = load_model(
         folder,
-        execution=LocalExecution(kernels),
+        execution=LocalExecution(find_kernels() if low_bit else None),
         dtype=settings.dtype,
         page_size=model.page_size,
         page_count=model.page_count,
