@@ -56,6 +56,7 @@ class Worker:
     usage: UsageLog
     app: FastAPI
     execution: Execution
+    threads: int  # that compute
 
     def close(self) -> None:
         """Stop the engine, then give back what the execution holds."""
@@ -71,13 +72,14 @@ def build(settings: WorkerSettings) -> Worker:
         BadSettings: the cache is too small for one page, or limits contradict each other.
     """
     folder = find_model(settings.model)
-    kernels = _kernels(settings, folder)
+    threads = settings.threads or threads_for(_stored_bytes(folder))
+    kernels = _kernels(settings, folder, threads)
     is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels)
     model = _model(settings, folder, placed.execution, is_embedder)
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
-    drafter = _drafter(settings, model, served, kernels)
+    drafter = _drafter(settings, model, served)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
@@ -91,13 +93,12 @@ def build(settings: WorkerSettings) -> Worker:
         collectors=placed.collectors,
     )
     engine.start()
-    return Worker(engine, served, readiness, store, usage, app, placed.execution)
+    return Worker(engine, served, readiness, store, usage, app, placed.execution, threads)
 
 
-def _kernels(settings: WorkerSettings, folder: Path) -> Kernels:
+def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
     """What computes low-bit weights, if there are any; tells torch how many threads are its own."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
-    threads = settings.threads or threads_for(_stored_bytes(folder))
     kernels: Kernels = Twins()
     if settings.kernels == "native" or form is not None:
         kernels = find_kernels(threads, required=settings.kernels == "native")
@@ -176,7 +177,7 @@ def _served(
     )
 
 
-def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: Kernels) -> Drafter:
+def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafter:
     if settings.draft == "off":
         return OFF
     if served.vector_size is not None:
@@ -188,9 +189,10 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: 
     folder = find_model(settings.draft)
     if not served.tokenizer.means_the_same(Tokenizer.load(folder)):
         raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")
+    low_bit = ModelConfig.read(folder).low_bit is not None
     small = load_model(
         folder,
-        execution=LocalExecution(kernels),
+        execution=LocalExecution(find_kernels() if low_bit else None),
         dtype=settings.dtype,
         page_size=model.page_size,
         page_count=model.page_count,

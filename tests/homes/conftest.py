@@ -12,6 +12,7 @@ from homes.libraries import C_LIBRARY, c_library
 from homes.parts import PARTS, PartName
 from tests.homes.jail import Home, Jail, can_jail, gramine_home, occlum_home
 from tests.homes.test_gramine import VALUES
+from worker.kernels.build import LIBRARY, build
 
 ROOT = Path(__file__).parent.parent.parent
 MakeJail = Callable[[Home], Jail]
@@ -33,6 +34,9 @@ def make_image(tmp_path_factory: pytest.TempPathFactory) -> Callable[[PartName],
     @cache
     def make(name: PartName) -> Path:
         folder = tmp_path_factory.mktemp(name) / "image"
+        kernels = ROOT / "worker/kernels" / LIBRARY
+        if not kernels.exists():  # a checkout that was not installed
+            build(kernels)
         image.build(PARTS[name], folder, ROOT)
         return folder
 
