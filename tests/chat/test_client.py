@@ -159,8 +159,14 @@ async def test_nothing_listening_is_told_with_the_address() -> None:
 async def test_models_come_in_the_servers_order_and_the_key_is_sent(fake: FakeOpenAI) -> None:
     async with Client(fake.url, "sesame") as client:
         assert await client.models() == ("novice", "sage")
-        assert await client.offers() == {"novice": "", "sage": ""}
     assert fake.keys == ["Bearer sesame"]
+
+
+async def test_where_models_run_is_told_if_the_server_tells(fake: FakeOpenAI) -> None:
+    async with Client(fake.url) as client:
+        assert await client.offers() == {"novice": "", "sage": ""}
+        fake.execution = "split-blind"
+        assert await client.offers() == {"novice": "split-blind", "sage": "split-blind"}
 
 
 async def test_an_address_that_is_no_openai_server_says_so(fake: FakeOpenAI) -> None:

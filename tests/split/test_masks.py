@@ -139,7 +139,7 @@ def test_empty_pool_follows_its_policy() -> None:
         made.fill_one()
         made.fill_one()
         assert len(made.take(SITES[0], 60).words) == 60
-        assert made.ready_rows() == 4
+        assert made.ready_rows() == 68
         made.close()
 
 
