@@ -24,13 +24,14 @@ from worker.engine.limits import Limits
 from worker.engine.model import context_limit
 from worker.execution.local import LocalExecution
 from worker.execution.seam import Execution
+from worker.execution.split.address import Address, parse
 from worker.execution.split.execution import SplitExecution
+from worker.execution.split.frames import Frames, Wire
 from worker.execution.split.gpus import Gpus
 from worker.execution.split.masks import LocalPool, MaskSource, NoMasks
 from worker.execution.split.metrics import SplitCollector
 from worker.execution.split.site import Calls
 from worker.execution.split.stream import MaskStream
-from worker.execution.split.tcp import Tcp, parse_tcp
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 from worker.model.pooling import embeds
@@ -118,8 +119,18 @@ def _placed(settings: WorkerSettings) -> Placed:
 
 
 def _gpus(settings: WorkerSettings) -> Gpus:
-    places = [(url, parse_tcp("gpu", url)) for url in settings.gpu]
-    return Gpus([(url, partial(Tcp.connect, *place, CONNECT_S)) for url, place in places])
+    places = [parse("gpu", url, settings.tls_ca) for url in settings.gpu]
+    for place in places:
+        if settings.mode != "blind" and not place.hides:
+            raise BadSettings(
+                f"gpu = {place.url!r}: mode {settings.mode} is readable on the way: use tls://, "
+                "or a tunnel that begins on loopback"
+            )
+    return Gpus([(place.url, partial(_open, place)) for place in places])
+
+
+def _open(place: Address) -> Wire:
+    return Frames(place.connect(CONNECT_S))
 
 
 def _masks(settings: WorkerSettings) -> MaskSource:

@@ -1,5 +1,6 @@
 """The worker's settings; `cloister worker --help` prints them."""
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -74,7 +75,13 @@ class WorkerSettings(Settings):
         "local", description="Where linear layers run: here, or split off to --gpu servers."
     )
     gpu: tuple[str, ...] = Field(
-        (), description="GPU servers for split, such as tcp://127.0.0.1:50051; the first one works."
+        (),
+        description="GPU servers for split: tcp://, tls://, zmq:// or grpc://host:port, shm://name; "
+        "the first one works. tls://host:port#sha256=... pins a certificate.",
+    )
+    tls_ca: Path | None = Field(
+        None, description="Certificates that vouch for tls:// addresses, a PEM file; else the "
+        "system's."
     )
     gpu_token: SecretStr | None = Field(None, description="Secret that the GPU servers ask for.")
     mode: Literal["blind", "plain-int", "plain"] = Field(

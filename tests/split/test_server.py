@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cloister.errors import BadSettings
-from tests.split.machines import port_of, serving, to
+from tests.split.machines import serving, to
+from worker.execution.split.frames import Frames
 from worker.execution.split.link import Call, Link, Terms
 from worker.execution.split.sites import SiteId
-from worker.execution.split.tcp import Tcp
 from worker.execution.split.wire import HEADER, BadFrame, Header, Kind, Op, Refused, Status
 from worker.gpu.__main__ import main
 from worker.gpu.batcher import Batcher, Job
@@ -33,7 +33,7 @@ def terms(shelf: Shelf) -> Terms:
 
 
 @contextmanager
-def greeted(server: Server, shelf: Shelf) -> Iterator[Tcp]:
+def greeted(server: Server, shelf: Shelf) -> Iterator[Frames]:
     """A wire after its handshake."""
     wire = to(server)()
     link = Link(wire, terms(shelf))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from worker.execution.split.tcp import Wire
+from worker.execution.split.frames import Wire
 from worker.execution.split.wire import (
     DTYPES,
     HELLO_BYTES,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cloister.errors import BadModel, BadSettings
+from worker.execution.split.frames import Wire
 from worker.execution.split.link import Call, Link, Terms
-from worker.execution.split.tcp import Wire
 from worker.execution.split.wire import BadFrame, Refused, Status
 
 FIRST_PAUSE_S = 0.5

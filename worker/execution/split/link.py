@@ -6,8 +6,8 @@ site and exact size, and comes once; anything else ends the session.
 
 from dataclasses import dataclass, field
 
+from worker.execution.split.frames import Payload, Wire
 from worker.execution.split.sites import SiteId
-from worker.execution.split.tcp import Payload, Wire
 from worker.execution.split.wire import (
     HELLO_BYTES,
     LIMITS,
