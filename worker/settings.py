@@ -76,12 +76,12 @@ class WorkerSettings(Settings):
     )
     gpu: tuple[str, ...] = Field(
         (),
-        description="GPU servers for split: tcp://, tls://, zmq:// or grpc://host:port, shm://name; "
-        "the first one works. tls://host:port#sha256=... pins a certificate.",
+        description="GPU servers for split: tcp://, tls://, zmq:// or grpc://host:port, or "
+        "shm://name; the first one works. tls://host:port#sha256=... pins a certificate.",
     )
     tls_ca: Path | None = Field(
-        None, description="Certificates that vouch for tls:// addresses, a PEM file; else the "
-        "system's."
+        None,
+        description="Certificates that vouch for tls:// addresses, a PEM file; else the system's.",
     )
     gpu_token: SecretStr | None = Field(None, description="Secret that the GPU servers ask for.")
     mode: Literal["blind", "plain-int", "plain"] = Field(

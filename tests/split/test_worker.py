@@ -7,7 +7,7 @@ import httpx
 import pytest
 from pydantic import ValidationError
 
-from tests.split.machines import port_of, serving, shelf_of
+from tests.split.machines import serving, shelf_of
 from worker.build import Worker, build
 from worker.model.source import find_model
 from worker.settings import WorkerSettings
@@ -21,7 +21,7 @@ def started(request: pytest.FixtureRequest) -> Iterator[tuple[Worker, str]]:
     with serving(shelf, token=b"a-gpu-token-for-tests") as server:
         settings = WorkerSettings(
             execution="split",
-            gpu=(f"tcp://127.0.0.1:{port_of(server)}",),
+            gpu=(server.url,),
             gpu_token="a-gpu-token-for-tests",
             mode=request.param,
             i_trust_the_gpu=request.param == "plain",

@@ -95,6 +95,7 @@ class GrpcListener:
             port = probe.getsockname()[1]
         self._arrived: SimpleQueue[Grpc | None] = SimpleQueue()
         self._server = grpc.server(ThreadPoolExecutor(MOST_STREAMS), options=OPTIONS)
+        handler: grpc.RpcMethodHandler[bytes, bytes]
         handler = grpc.stream_stream_rpc_method_handler(self._serve)
         generic = grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler})
         self._server.add_generic_rpc_handlers((generic,))
@@ -130,7 +131,9 @@ def connect(address: Address, timeout_s: float) -> Grpc:
         channel.close()
         raise TimeoutError(f"no gRPC server at {address.url}") from None
     pipe = Grpc(channel.close, channel.close)
-    pipe.bring(channel.stream_stream(f"/{SERVICE}/{METHOD}")(pipe.leaving()))
+    session: grpc.StreamStreamMultiCallable[bytes, bytes]
+    session = channel.stream_stream(f"/{SERVICE}/{METHOD}")
+    pipe.bring(session(pipe.leaving()))
     return pipe
 
 
