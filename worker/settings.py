@@ -92,7 +92,13 @@ class WorkerSettings(Settings):
     i_trust_the_gpu: bool = Field(
         False, description="Let GPU servers read prompts and answers: plain asks for it."
     )
-    masks: Literal["local"] = Field("local", description="Who makes the masks of blind.")
+    masks: str = Field(
+        "local",
+        pattern=r"^(local|helper:tls://.+)$",
+        description="Who multiplies the masks of blind: this worker while idle (local), or a "
+        "second machine that works with no GPU server (helper:tls://host:port#sha256=...).",
+    )
+    masks_token: SecretStr | None = Field(None, description="Secret that the helper asks for.")
     masks_mb: int = Field(512, ge=1, description="Memory of masks made ahead, in MiB.")
     on_empty: Literal["tee", "wait", "reject"] = Field(
         "tee",
@@ -121,6 +127,8 @@ class WorkerSettings(Settings):
                 "mode = 'plain' shows prompts and answers to the GPU's host: "
                 "give --i-trust-the-gpu, or use blind"
             )
+        if self.masks != "local" and (self.execution, self.mode) != ("split", "blind"):
+            raise ValueError("masks = 'helper:...' is for --execution split --mode blind")
         return self
 
     @model_validator(mode="after")

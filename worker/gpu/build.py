@@ -12,7 +12,7 @@ from worker.gpu.shelf import load_shelf
 from worker.model.source import find_model
 
 
-def build(settings: GpuSettings, listener: Listener) -> Server:
+def build(settings: GpuSettings, listener: Listener, *, takes_seeds: bool = False) -> Server:
     """Load the linears, try the device's arithmetic, and answer a server that may run.
 
     Raises:
@@ -33,6 +33,7 @@ def build(settings: GpuSettings, listener: Listener) -> Server:
         most_rows=settings.rows,
         most_sessions=settings.connections,
         memory_bytes=settings.memory_mb * 2**20,
+        takes_seeds=takes_seeds,
     )
 
 

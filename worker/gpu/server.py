@@ -6,7 +6,7 @@ import threading
 from cloister.errors import BadSettings
 from worker.execution.split.frames import Frames
 from worker.execution.split.pipe import Listener, Pipe
-from worker.execution.split.wire import DTYPES
+from worker.execution.split.wire import DTYPES, Kind
 from worker.gpu.batcher import Batcher
 from worker.gpu.budget import Budget
 from worker.gpu.session import House, Session
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves a shelf at a place that is taken already."""
+    """Serves a shelf at a place that is taken already: as a GPU, or with seeds as a helper."""
 
     def __init__(
         self,
@@ -29,6 +29,7 @@ class Server:
         most_rows: int = 128,
         most_sessions: int = 16,
         memory_bytes: int = 512 * 2**20,
+        takes_seeds: bool = False,
     ) -> None:
         largest = _largest_call(shelf, most_rows)
         if largest > memory_bytes:
@@ -40,7 +41,8 @@ class Server:
         self._most_sessions = most_sessions
         self.batcher = Batcher(shelf, most_rows)
         self.budget = Budget(memory_bytes)
-        self._house = House(shelf, self.batcher, self.budget, most_rows, token)
+        kind = Kind.SEED if takes_seeds else shelf.kind
+        self._house = House(shelf, self.batcher, self.budget, most_rows, token, kind)
         self._sessions: dict[Session, threading.Thread] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()

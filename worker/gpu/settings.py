@@ -54,3 +54,16 @@ class GpuSettings(Settings):
         if given != (self.listen.startswith("tls://"),) * 2:
             raise ValueError("tls_cert and tls_key are for listen = 'tls://...', which needs both")
         return self
+
+
+class MasksSettings(GpuSettings):
+    """Multiply masks for workers; in other hands than their GPU servers."""
+
+    program: ClassVar[str] = "masks"
+
+    weights: Literal["int8"] = Field("int8", description="Masks are integers.")
+    listen: str = Field(
+        "tls://127.0.0.1:50052",
+        pattern="^tls://",
+        description="Where to listen: tls://host:port; port 0: any.",
+    )

@@ -1,5 +1,6 @@
 """How one linear's rows go out and come back: as integers under masks, or in clear."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,12 +60,12 @@ class Ring:
         self.product = product
         self.check = Check(weight.values)
         self._site = site
-        self._source = source
+        self.source = source
         outputs, inputs = weight.values.shape
         source.add(site, inputs, outputs, product)
 
     def prepare(self, x: Tensor, *, to_send: bool) -> Rows:
-        masks = self._source.take(self._site, len(x)) if to_send else None
+        masks = self.source.take(self._site, len(x)) if to_send else None
         return RingRows(self, to_fixed(x, self.weight), masks)
 
 
@@ -80,14 +81,27 @@ class RingRows:
     def restore(self, reply: bytearray) -> Tensor:
         assert self._masks is not None, "nothing was sent"
         products = np.frombuffer(reply, np.uint32).reshape(len(self._fixed.integers), -1)
-        true = unmasked(products, self._masks.products)
-        if not self._ring.check.holds(self._fixed.integers, true):
-            raise BadProduct
-        return self._tensor(true)
+        for mask_products in self._mask_products(self._masks):
+            true = unmasked(products, mask_products)
+            if self._ring.check.holds(self._fixed.integers, true):
+                return self._tensor(true)
+        raise BadProduct
 
     def here(self) -> Tensor:
-        x = torch.from_numpy(self._fixed.integers.view(np.int32))
-        return self._tensor(self._ring.product(x).numpy().view(np.uint32))
+        return self._tensor(self._product(self._fixed.integers))
+
+    def _mask_products(self, masks: Masks) -> Iterator[Words]:
+        """As they came; if these fail the check, as they are, should their maker have lied."""
+        yield masks.products
+        words = np.broadcast_to(masks.words, self._fixed.integers.shape).copy()
+        right = self._product(words)
+        if not (right == masks.products).all():
+            self._ring.source.distrust()
+            yield right
+
+    def _product(self, integers: Words) -> Words:
+        product: Words = self._ring.product(torch.from_numpy(integers.view(np.int32))).numpy()
+        return product.view(np.uint32)
 
     def _tensor(self, products: Words) -> Tensor:
         return from_fixed(products, self._fixed.steps, self._ring.weight)

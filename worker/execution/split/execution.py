@@ -56,8 +56,9 @@ class SplitExecution:
 
     def start(self) -> None:
         """Greet the GPU servers and begin to make masks. Raises `BadModel`, `BadSettings`."""
+        digest = self._digest.value()
         terms = Terms(
-            self._digest.value(),
+            digest,
             self._kind,
             self._token,
             self._deadline_s,
@@ -65,7 +66,7 @@ class SplitExecution:
             IN_FLIGHT,
         )
         self._calls.gpus.start(terms)
-        self._masks.start()
+        self._masks.start(digest)
 
     def resident(self, part: Part) -> AbstractContextManager[None]:
         del part  # the TEE's copies are in memory, the GPU's are not ours
