@@ -43,7 +43,7 @@ PATIENCE_S = 15.0  # a peer that does not beat for so long is dead
 class Shm:
     """One end of two rings. `side` is 0 for the worker, 1 for the server."""
 
-    def __init__(self, mapped: mmap.mmap, side: int, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, mapped: mmap.mmap, side: int) -> None:
         self._mapped = mapped
         self._bytes = memoryview(mapped)
         self._words = self._bytes[:HEAD_BYTES].cast("Q")
@@ -52,7 +52,7 @@ class Shm:
         self._mine, self._peer = SIDES[side], SIDES[1 - side]
         self._written = self._read = 0  # what this side believes, whatever the file says
         self._shut = threading.Event()
-        self._patience_s = patience_s
+        self._patience_s = PATIENCE_S
         self._beating = threading.Thread(target=self._beat, name="beat", daemon=True)
         self._beating.start()
 
