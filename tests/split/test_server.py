@@ -14,12 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloister.errors import BadSettings
+from tests.split.certificates import made_identity
 from tests.split.machines import at, serving, to
 from worker.execution.split.frames import Frames
 from worker.execution.split.link import Call, Link, Terms
 from worker.execution.split.sites import SiteId
 from worker.execution.split.wire import HEADER, BadFrame, Header, Kind, Op, Refused, Status
 from worker.gpu.__main__ import main
+from worker.gpu.masks import main as helper_main
 from worker.gpu.batcher import Batcher, Job
 from worker.gpu.server import Server
 from worker.gpu.session import WINDOW
@@ -246,6 +248,9 @@ def test_failing_device_answers_a_code_and_logs_no_rows(
     [
         (["--listen", "tcp://0.0.0.0:0"], "CLOISTER_GPU_TOKEN"),
         (["--listen", "127.0.0.1:1"], "must be an address such as"),
+        (["--listen", "tls://127.0.0.1:0"], "needs both"),
+        (["--listen", "tcp://127.0.0.1:0", "--tls-cert", "x", "--tls-key", "y"], "tls_cert"),
+        (["--listen", "tls://127.0.0.1:0", "--tls-cert", "x", "--tls-key", "y"], "cannot be used"),
         (["--listen", "tcp://127.0.0.1:0", "--device", "tpu"], "must be cpu, cuda"),
         (["--listen", "tcp://127.0.0.1:0", "--device", "cuda:0"], "cannot be used"),
         (["--listen", "tcp://127.0.0.1:0", "--model", "/nowhere"], "no folder"),
@@ -261,6 +266,26 @@ def test_bad_start_is_one_line(
     assert reason in error
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+def test_floats_are_not_served_in_clear_beyond_loopback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLOISTER_GPU_TOKEN", "a-token-for-tests")
+    for scheme in ("tcp", "zmq", "grpc"):
+        assert main(["--listen", f"{scheme}://0.0.0.0:0", "--weights", "float"]) == 2
+        assert "use tls://" in capsys.readouterr().err
+
+
+def test_helper_listens_with_tls_alone_and_beyond_loopback_with_a_token(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = made_identity("localhost")
+    files = ["--tls-cert", str(made.certificate), "--tls-key", str(made.key)]
+    assert helper_main(["--listen", "tcp://127.0.0.1:0"]) == 2
+    assert "tls://" in capsys.readouterr().err
+    assert helper_main(["--listen", "tls://0.0.0.0:0", *files]) == 2
+    assert "CLOISTER_MASKS_TOKEN" in capsys.readouterr().err
 
 
 def test_server_ends_with_its_sessions_open(shelf: Shelf, wire: str) -> None:

@@ -109,6 +109,17 @@ def test_what_is_readable_on_the_way_is_refused(mode: str, scheme: str) -> None:
         build(settings)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+def test_authorities_that_cannot_be_read_are_told(tmp_path: Path, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "ca.pem").write_bytes(content)
+    settings = WorkerSettings(
+        execution="split", gpu=("tls://10.0.0.1:1",), tls_ca=tmp_path / "ca.pem"
+    )
+    with pytest.raises(BadSettings, match="tls_ca = "):
+        build(settings)
+
+
 async def test_worker_with_a_helper_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both on this machine, as no settings can say."""
     monkeypatch.setattr("worker.build.same_machine", lambda one, other: False)

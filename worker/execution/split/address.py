@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import re
 import socket
+import ssl
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
@@ -85,6 +86,8 @@ def parse(name: str, url: str, authorities: Path | None = None) -> Address:
             "tls://host:port#sha256=..., zmq://host:port, grpc://host:port or shm://name"
         )
     _check_installed(name, address.scheme)
+    if authorities is not None:
+        _check_readable(authorities)
     return replace(address, authorities=authorities)
 
 
@@ -124,6 +127,14 @@ def _check_installed(name: str, scheme: Scheme) -> None:
             f"{name}: {scheme}:// needs {' and '.join(missing)}, which are not installed: "
             "pip install 'cloister[wires]'"
         )
+
+
+def _check_readable(authorities: Path) -> None:
+    try:
+        ssl.create_default_context(cafile=authorities)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise BadSettings(f"tls_ca = {str(authorities)!r} cannot be used: {reason}") from None
 
 
 def _adapter(scheme: Scheme) -> ModuleType:

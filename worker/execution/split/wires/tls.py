@@ -94,15 +94,6 @@ def listen(address: Address, identity: Identity | None) -> TcpListener:
     return TcpListener(address, lambda it: Tls(_secured(context, it, server_side=True)))
 
 
-def check_trust(name: str, address: Address) -> None:
-    """Raises `BadSettings` if the authorities cannot be read."""
-    try:
-        _trusting(address)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise BadSettings(f"{name} = {str(address.authorities)!r}: {reason}") from None
-
-
 def _trusting(address: Address) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
