@@ -21,8 +21,8 @@ from worker.execution.split.link import Call, Link, Terms
 from worker.execution.split.sites import SiteId
 from worker.execution.split.wire import HEADER, BadFrame, Header, Kind, Op, Refused, Status
 from worker.gpu.__main__ import main
-from worker.gpu.masks import main as helper_main
 from worker.gpu.batcher import Batcher, Job
+from worker.gpu.masks import main as helper_main
 from worker.gpu.server import Server
 from worker.gpu.session import WINDOW
 from worker.gpu.shelf import Linear, Shelf
