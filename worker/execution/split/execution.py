@@ -62,8 +62,9 @@ class SplitExecution:
 
     def start(self) -> None:
         """Greet the GPU servers and begin to make masks. Raises `BadModel`, `BadSettings`."""
+        digest = self.digest
         terms = Terms(
-            self.digest,
+            digest,
             self._kind,
             self._token,
             self._deadline_s,
@@ -71,7 +72,7 @@ class SplitExecution:
             CHUNKS * self._calls.at_once,
         )
         self._calls.gpus.start(terms)
-        self._masks.start()
+        self._masks.start(digest)
 
     def resident(self, part: Part) -> AbstractContextManager[None]:
         del part  # the TEE's copies are in memory, the GPU's are not ours
