@@ -1,20 +1,28 @@
 """The benchmark of split execution, on a tiny model: what it counts, and that columns agree."""
 
 import json
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
 
 import pytest
 import torch
 
 from benchmarks import split
+from benchmarks._split import columns, grpc_modules, servers, zeromq_modules
 from benchmarks._split.columns import NAMES, Column, Name, Setup, opened
 from benchmarks._split.ledger import Watch, watched
 from benchmarks._split.masks import Stock
 from benchmarks._split.measure import Figures, Task, measure, write
+from benchmarks._split.modules import Null, Real
+from benchmarks._split.servers import Running, Spec
 from benchmarks._split.source import Source
 from tests.model.checkpoints import VOCABULARY, config_of, prompt, save
+from tests.split.machines import port_of, serving
 from worker.engine.request import Sampling
 from worker.execution.split.products import whole_float64
 from worker.execution.split.sites import SiteId
@@ -30,6 +38,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("model")
     save(config_of("Llama"), path)
     return path
+
+
+@contextmanager
+def in_a_thread(spec: Spec) -> Iterator[Running]:
+    """A server as `started` starts it, without the seconds that a process takes."""
+    if spec.design == "split":
+        shelf = servers._null_shelf(spec) if spec.null else servers._shelf(spec)
+        with serving(shelf) as server:
+            yield Running(port_of(server))
+        return
+    modules = Null(spec.source) if spec.null else Real(spec.source, spec.device)
+    if spec.design == "grpc":
+        with grpc_modules.serving(modules) as port:
+            yield Running(port)
+        return
+    ready: SimpleQueue[int] = SimpleQueue()
+    Thread(target=zeromq_modules.serve, args=(modules, ready.put), daemon=True).start()
+    yield Running(ready.get(timeout=60))
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "started", in_a_thread)
 
 
 @contextmanager
@@ -87,6 +118,13 @@ def test_all_that_compute_the_model_write_the_same(folder: Path) -> None:
     assert text("a-grpc") == text("b-causal") == text("plain") == expected
     assert text("b-zeromq") != expected, "without a causal mask it is another model"
     assert text("blind-warm") == text("blind-cold") == text("plain-int")
+
+
+def test_a_server_has_a_process_of_its_own_whose_time_is_told(folder: Path) -> None:
+    with servers.started(Spec("split", Source(str(folder)), torch.float32, null=True)) as server:
+        socket.create_connection(("127.0.0.1", server.port), 20).close()
+        assert server.process != os.getpid()
+        assert server.processor_s() > 0
 
 
 def test_masks_are_all_ready_or_none() -> None:
