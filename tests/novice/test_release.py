@@ -29,7 +29,6 @@ def test_scores_are_those_told(reached: Scores) -> None:
         assert abs(reached[which]["overall"] - told[which]["overall"]) <= 0.02
 
 
-@pytest.mark.xfail(reason="chat is below 70 % still", strict=True)
 def test_scores_reach_the_goal(reached: Scores) -> None:
     assert min(reached["release"].values()) >= 0.7
     assert reached["release"]["overall"] >= 0.85
