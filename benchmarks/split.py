@@ -37,7 +37,8 @@ from benchmarks._split.measure import Figures, Task, measure, middle
 from benchmarks._split.report import as_json, as_markdown, bounds
 from benchmarks._split.source import Source
 from worker.engine.request import Sampling
-from worker.execution.split.tcp import parse_tcp
+from worker.execution.split.address import SCHEMES
+from worker.execution.split.address import parse as parse_address
 from worker.model.shapes import SHAPES
 
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
@@ -82,7 +83,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--dtype", choices=DTYPES, default="bfloat16")
     add("--device", default="cpu", help="where servers that are started here compute")
     add("--threads", type=int, default=1, help="torch threads of each process")
-    add("--gpu", help="tcp://host:port of a running `cloister gpu`, for one of our columns")
+    add("--gpu", help="address of a running `cloister gpu`, for one of our columns")
+    wires = [scheme for scheme in SCHEMES if scheme != "tls"]
+    add("--wire", choices=wires, default="tcp", help="of our columns, to servers started here")
     add("--null", action="store_true", help="servers that answer zeros")
     add("--delay-ms", type=float, default=0.0, help="what a null server takes for each product")
     add("--at-once", type=int, nargs="+", default=[2], help="chunks of a prefill in flight")
@@ -106,7 +109,8 @@ def setup(options: argparse.Namespace, longest: int = 0) -> Setup:
         device=options.device,
         threads=options.threads,
         delay_s=options.delay_ms / 1000,
-        gpu=parse_tcp("gpu", options.gpu) if options.gpu else None,
+        gpu=parse_address("gpu", options.gpu) if options.gpu else None,
+        wire=options.wire,
     )
 
 

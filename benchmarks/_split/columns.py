@@ -17,11 +17,12 @@ from benchmarks._split.zeromq_modules import Client, Uncached
 from worker.engine.step import Segment, Step
 from worker.execution.local import LocalExecution
 from worker.execution.seam import Execution
+from worker.execution.split.address import Address, Scheme, parse
 from worker.execution.split.execution import SplitExecution
+from worker.execution.split.frames import Frames
 from worker.execution.split.gpus import Gpus
 from worker.execution.split.masks import NoMasks
 from worker.execution.split.site import Calls
-from worker.execution.split.tcp import Tcp
 from worker.execution.split.wire import KINDS, Kind
 from worker.model.decoder import Decoder
 
@@ -47,7 +48,8 @@ class Setup:
     threads: int = 1
     delay_s: float = 0.0
     at_once: int = 2
-    gpu: tuple[str, int] | None = None
+    gpu: Address | None = None
+    wire: Scheme = "tcp"
     deadline_s: float = 120.0
 
 
@@ -159,7 +161,7 @@ def _local(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
 def _grpc(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     del name
     with started(_spec("grpc", setup)) as server:
-        execution = PerModule(server.port, watch)
+        execution = PerModule(server.url, watch)
         decoder = _decoder(setup, execution, torch.float32)
         yield Cached(decoder, server, _nothing, all_logits=True)
         execution.close()
@@ -168,7 +170,7 @@ def _grpc(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
 @contextmanager
 def _zeromq(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     with started(_spec("zeromq", setup)) as server:
-        client = Client(server.port, watch)
+        client = Client(server.url, watch)
         causal = name == "b-causal"
         yield Again(Uncached(setup.source.config, client, watch, causal=causal), server)
         client.close()
@@ -177,8 +179,8 @@ def _zeromq(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
 @contextmanager
 def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     del watch
-    address: list[tuple[str, int]] = []  # known once the weights, and so the digest, are
-    gpus = Gpus([("gpu", lambda: Tcp.connect(*address[0], timeout_s=5))])
+    address: list[Address] = []  # known once the weights, and so the digest, are
+    gpus = Gpus([("gpu", lambda: Frames(address[0].connect(5)))])
     stock = Stock(site_shapes(setup.source), free=setup.null and name == "blind-warm")
     execution = SplitExecution(
         Calls(gpus, ROWS, at_once=setup.at_once),
@@ -190,7 +192,7 @@ def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     decoder = _decoder(setup, execution, setup.dtype)
     spec = _spec("split", setup, kind, execution.digest)
     with nullcontext(Running()) if setup.gpu else started(spec) as server:
-        address.append(setup.gpu or ("127.0.0.1", server.port))
+        address.append(setup.gpu or parse("gpu", server.url))
         execution.start()
         yield Cached(decoder, server, _readier(name, stock))
         execution.close()
@@ -207,7 +209,7 @@ def _nothing(rows: int) -> None:
 
 
 def _spec(design: Design, setup: Setup, kind: Kind = Kind.FLOAT32, digest: bytes = b"") -> Spec:
-    where = setup.device, setup.threads, kind, digest, setup.delay_s
+    where = setup.device, setup.threads, kind, digest, setup.delay_s, setup.wire
     return Spec(design, setup.source, setup.dtype, setup.null, *where)
 
 

@@ -71,7 +71,7 @@ def unpack(message: Any) -> Tensor:
 
 
 @contextmanager
-def serving(modules: Modules) -> Iterator[int]:
+def serving(modules: Modules) -> Iterator[str]:
     """A server on a free port of loopback."""
 
     @torch.inference_mode()
@@ -89,7 +89,7 @@ def serving(modules: Modules) -> Iterator[int]:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield port
+        yield f"127.0.0.1:{port}"
     finally:
         server.stop(None)
 
@@ -99,8 +99,8 @@ class PerModule:
 
     pace = WHOLE
 
-    def __init__(self, port: int, watch: Watch) -> None:
-        self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=OPTIONS)
+    def __init__(self, url: str, watch: Watch) -> None:
+        self._channel = grpc.insecure_channel(url, options=OPTIONS)
         self._forward = self._channel.unary_unary(
             "/".join(("", *METHOD)), MESSAGE.SerializeToString, MESSAGE.FromString
         )

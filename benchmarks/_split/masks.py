@@ -28,11 +28,15 @@ class Stock:
         made = partial(_free, outputs) if self._free else product
         self._sites.append((site, inputs, outputs, made))
 
-    def start(self) -> None:
+    def start(self, digest: bytes = b"") -> None:
+        del digest
         self.empty(1)
 
     def take(self, site: SiteId, rows: int) -> Masks | None:
         return self._pool.take(site, rows)
+
+    def distrust(self) -> None:
+        self._pool.distrust()
 
     def close(self) -> None:
         self._pool.close()

@@ -1,6 +1,7 @@
 """The GPU's side of each column, in a process of its own that ends with the benchmark."""
 
 import multiprocessing
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from torch import Tensor
 from benchmarks._split import grpc_modules, zeromq_modules
 from benchmarks._split.modules import Modules, Null, Real
 from benchmarks._split.source import Source
-from cloister.ports import bind
+from worker.execution.split.address import Scheme, parse
 from worker.execution.split.sites import SiteId
 from worker.execution.split.wire import DTYPES, Kind
 from worker.gpu.server import Server
@@ -46,13 +47,14 @@ class Spec:
     kind: Kind = Kind.FLOAT32
     digest: bytes = b""
     delay_s: float = 0.0
+    wire: Scheme = "tcp"  # of the split design
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server's port and process; no process if it is not ours to look at."""
+    """A server's address and process; no process if it is not ours to look at."""
 
-    port: int = 0
+    url: str = ""
     process: int | None = None
 
     def processor_s(self) -> float:
@@ -79,25 +81,25 @@ def started(spec: Spec) -> Iterator[Running]:
         process.join()
 
 
-def _serve(spec: Spec, port: Connection) -> None:
+def _serve(spec: Spec, url: Connection) -> None:
     torch.set_num_threads(spec.threads)
     if spec.design == "split":
-        _serve_split(_null_shelf(spec) if spec.null else _shelf(spec), port.send)
+        _serve_split(_null_shelf(spec) if spec.null else _shelf(spec), spec.wire, url.send)
         return
     modules: Modules = Null(spec.source) if spec.null else Real(spec.source, spec.device)
     if spec.design == "zeromq":
-        zeromq_modules.serve(modules, port.send)
+        zeromq_modules.serve(modules, url.send)
     with grpc_modules.serving(modules) as at:
-        port.send(at)
+        url.send(at)
         while True:
             time.sleep(3600)  # its threads serve until the process is ended
 
 
-def _serve_split(shelf: Shelf, ready: Callable[[int], None]) -> None:
-    with bind("127.0.0.1", 0) as bound:
-        server = Server(shelf, bound, most_rows=ROWS)
-        ready(bound.getsockname()[1])
-        server.run()
+def _serve_split(shelf: Shelf, wire: Scheme, ready: Callable[[str], None]) -> None:
+    place = f"benchmark-{os.getpid()}" if wire == "shm" else "127.0.0.1:0"
+    server = Server(shelf, parse("gpu", f"{wire}://{place}").listen(None), most_rows=ROWS)
+    ready(server.url)
+    server.run()
 
 
 def _shelf(spec: Spec) -> Shelf:

@@ -27,10 +27,10 @@ from worker.model.rope import Rope, Rotation
 REPLY_S = 600  # a server that died would be waited for without end otherwise
 
 
-def serve(modules: Modules, ready: Callable[[int], None]) -> None:
+def serve(modules: Modules, ready: Callable[[str], None]) -> None:
     """Answer one request after the other on a free port of loopback, until the process ends."""
     socket = zmq.Context().socket(zmq.REP)
-    ready(socket.bind_to_random_port("tcp://127.0.0.1"))
+    ready(f"tcp://127.0.0.1:{socket.bind_to_random_port('tcp://127.0.0.1')}")
     with torch.inference_mode():
         while True:
             socket.send(msgpack.packb(_answer(modules, msgpack.unpackb(socket.recv()))))
@@ -57,12 +57,12 @@ def unpack(packed: dict[str, Any]) -> Tensor:
 class Client:
     """The TEE's side of the calls."""
 
-    def __init__(self, port: int, watch: Watch) -> None:
+    def __init__(self, url: str, watch: Watch) -> None:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.REQ)
         self._socket.setsockopt(zmq.RCVTIMEO, REPLY_S * 1000)
         self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.connect(f"tcp://127.0.0.1:{port}")
+        self._socket.connect(url)
         self._watch = watch
 
     def norms(self) -> dict[str, Tensor]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,8 +21,9 @@ from benchmarks._split.modules import Null, Real
 from benchmarks._split.servers import Running, Spec
 from benchmarks._split.source import Source
 from tests.model.checkpoints import VOCABULARY, config_of, prompt, save
-from tests.split.machines import port_of, serving
+from tests.split.machines import serving
 from worker.engine.request import Sampling
+from worker.execution.split.address import parse
 from worker.execution.split.products import whole_float64
 from worker.execution.split.sites import SiteId
 
@@ -46,14 +46,14 @@ def in_a_thread(spec: Spec) -> Iterator[Running]:
     if spec.design == "split":
         shelf = servers._null_shelf(spec) if spec.null else servers._shelf(spec)
         with serving(shelf) as server:
-            yield Running(port_of(server))
+            yield Running(server.url)
         return
     modules = Null(spec.source) if spec.null else Real(spec.source, spec.device)
     if spec.design == "grpc":
-        with grpc_modules.serving(modules) as port:
-            yield Running(port)
+        with grpc_modules.serving(modules) as url:
+            yield Running(url)
         return
-    ready: SimpleQueue[int] = SimpleQueue()
+    ready: SimpleQueue[str] = SimpleQueue()
     Thread(target=zeromq_modules.serve, args=(modules, ready.put), daemon=True).start()
     yield Running(ready.get(timeout=60))
 
@@ -122,7 +122,7 @@ def test_all_that_compute_the_model_write_the_same(folder: Path) -> None:
 
 def test_a_server_has_a_process_of_its_own_whose_time_is_told(folder: Path) -> None:
     with servers.started(Spec("split", Source(str(folder)), torch.float32, null=True)) as server:
-        socket.create_connection(("127.0.0.1", server.port), 20).close()
+        parse("gpu", server.url).connect(20).close()
         assert server.process != os.getpid()
         assert server.processor_s() > 0
 
