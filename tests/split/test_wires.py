@@ -1,5 +1,6 @@
 """Each wire carries bytes in order, under deadlines and within bounds, whatever the peer does."""
 
+import gc
 import os
 import socket
 import ssl
@@ -158,6 +159,13 @@ def test_nobody_there_is_an_error_in_time(wire: str) -> None:
 def test_taken_port_is_told(wire: str) -> None:
     with listening(wire) as listener, pytest.raises(OSError, match="in use"):
         parse("listen", listener.url).listen(identity(wire))
+
+
+@pytest.mark.parametrize("wire", SCHEMES)
+@pytest.mark.filterwarnings("error")
+def test_place_that_is_given_back_unused_leaves_nothing_open(wire: str) -> None:
+    parse("listen", place(wire)).listen(identity(wire)).close()
+    gc.collect()
 
 
 NOISE = {

@@ -21,6 +21,8 @@ LINGER_S = 5.0  # for a peer to take what was written before a close
 MOST_STREAMS = 1024
 OPTIONS = (
     ("grpc.max_receive_message_length", PIECE_BYTES),
+    ("grpc.http2.bdp_probe", 0),  # which would let a slow reader's peer send ever more
+    ("grpc.http2.lookahead_bytes", PIECE_BYTES),
     ("grpc.so_reuseport", 0),  # or a second server would share the port
     ("grpc.enable_http_proxy", 0),
     ("grpc.use_local_subchannel_pool", 1),  # each session has a connection of its own

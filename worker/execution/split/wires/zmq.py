@@ -17,14 +17,15 @@ class ZmqListener:
     """A bound router."""
 
     def __init__(self, address: Address) -> None:
+        with bind(address.host, address.port) as probe:  # a name may be an address here too
+            host, port = probe.getsockname()[:2]
         self._backlog: Queue[Zmq | None] = Queue(BACKLOG)
         self._hub = Hub(zmq.ROUTER, self._backlog)
         self._hub.socket.setsockopt(zmq.ROUTER_MANDATORY, 1)
-        with bind(address.host, address.port) as probe:  # a name may be an address here too
-            host, port = probe.getsockname()[:2]
         try:
             self._hub.socket.bind(_endpoint(Address("zmq", host, port)))
         except zmq.ZMQError as error:
+            self._hub.close()
             raise OSError(error.errno, error.strerror) from None
         self.url = address.at(port).url
 

@@ -72,6 +72,8 @@ class Hub:
         """End as soon as no session is left."""
         self._closed.set()
         self._ring()
+        if self._thread.ident is None:  # never started
+            self._give_back()
 
     def _ring(self) -> None:
         with suppress(OSError):  # full: it has been rung already; closed: nobody listens
