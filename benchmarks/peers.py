@@ -19,9 +19,9 @@ prompts and as many threads. Columns, medians of the rounds:
 
 With --http each peer's own server (for OpenVINO a thin one of ours) is loaded as in
 `benchmarks.serve`, with 1, 4 and 16 streams of about 128 tokens in, 64 out. With --accuracy each
-peer reads a text of the shipped model, novice, and is compared with bf16. A peer that cannot be
-prepared, crashes or hangs is told as missing, with the reason; then the exit status is 1. The last
-line is JSON.
+peer reads conversations of the shipped model, novice, and is compared with bf16. A peer that cannot
+be prepared, crashes or hangs is told as missing, with the reason; then the exit status is 1. The
+last line is JSON.
 """
 
 import argparse

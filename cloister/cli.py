@@ -22,6 +22,7 @@ COMMANDS = {
     "controller": Command("controller.__main__:main", "start the controller alone"),
     "worker": Command("worker.__main__:main", "start one model worker alone"),
     "gpu": Command("worker.gpu.__main__:main", "multiply for workers that hide their rows"),
+    "masks": Command("worker.gpu.masks:main", "multiply masks that GPU servers must not know"),
     "webui": Command("webui.__main__:main", "start the chat page alone"),
     "chat": Command("cloister.chat:main", "chat in the terminal with any OpenAI address"),
     "keys": Command("controller.keys_command:main", "create, list, limit and revoke API keys"),

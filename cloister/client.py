@@ -169,6 +169,10 @@ class Client:
 
     async def models(self) -> tuple[str, ...]:
         """The ids of the models on offer, in the server's order."""
+        return tuple(await self.offers())
+
+    async def offers(self) -> dict[str, str]:
+        """Where each model on offer runs, by id; "" if the server does not tell."""
         try:
             response = await self._http.get(f"{self.url}/models", timeout=LIST_TIMEOUT_S)
         except httpx.HTTPError as error:
@@ -176,8 +180,9 @@ class Client:
         if response.is_error:
             raise error_of(response)
         try:
-            return tuple(str(model["id"]) for model in response.json()["data"])
-        except (ValueError, TypeError, KeyError) as error:
+            offered = response.json()["data"]
+            return {str(model["id"]): str(model.get("execution") or "") for model in offered}
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise Unavailable(f"{self.url} does not answer like an OpenAI server") from error
 
     async def chat(self, chat: Chat) -> AsyncGenerator[Delta | Summary, None]:

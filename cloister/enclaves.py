@@ -33,6 +33,9 @@ PROFILES = MappingProxyType[ProfileName, Profile](
 )
 """By the size of the model in bfloat16 that they are meant for."""
 
+PAGE = Profile(4 * GIB, 3 * GIB, 1 * GIB, 64, 128)
+"""For the chat page, in an enclave of its own."""
+
 
 def profile_for(need_bytes: int) -> ProfileName | None:
     """The smallest profile that holds so much in both homes; None when none does."""

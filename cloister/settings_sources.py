@@ -19,7 +19,7 @@ from pydantic_settings.exceptions import SettingsError
 
 from cloister.errors import BadSettings
 
-PROGRAMS = ("up", "controller", "worker", "gpu", "webui", "chat", "conform")
+PROGRAMS = ("up", "controller", "worker", "gpu", "masks", "webui", "chat", "conform")
 """The sections that a file may hold, and the programs that own `CLOISTER_<PROGRAM>_*`."""
 
 CONFIG_VARIABLE = "CLOISTER_CONFIG"

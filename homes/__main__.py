@@ -1,4 +1,4 @@
-"""`python -m homes`: the worker's image, and the settings of its homes, rendered and checked."""
+"""`python -m homes`: images of the parts, and the settings of their homes, rendered and checked."""
 
 import argparse
 import json
@@ -6,11 +6,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cloister.enclaves import PROFILES
+from cloister.enclaves import PAGE, PROFILES, Profile
 from homes import bom, gramine, image, keys, occlum
+from homes.parts import PARTS
 
 ROOT = Path(__file__).parent.parent
-TEMPLATE = ROOT / "gramine" / "worker.manifest.template"
+TEMPLATES = ROOT / "gramine"
+SIZES = dict[str, Profile](PROFILES.items(), webui=PAGE)
+KEY_BYTES = 16
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -27,12 +30,24 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _image(words: argparse.Namespace) -> list[str]:
-    sys.stdout.write(f"{words.out}: {image.build(words.out, ROOT)}\n")
+    made = image.build(PARTS[words.part], words.out, ROOT)
+    sys.stdout.write(f"{words.out}: {made}\n")
     return []
 
 
+def _trim(words: argparse.Namespace) -> list[str]:
+    listed = bom.read(words.bom)
+    faults = bom.check(listed, words.base)
+    if not faults:
+        strangers = bom.strangers(bom.lay_out(listed, words.base), words.image)
+        for path in strangers:
+            path.unlink()
+        sys.stdout.write(f"{image.measure(words.image)}, {len(strangers)} not listed: removed\n")
+    return faults
+
+
 def _occlum(words: argparse.Namespace) -> list[str]:
-    settings = occlum.render(PROFILES[words.profile], models_on_host=words.models_on_host)
+    settings = occlum.render(SIZES[words.profile], models_on_host=words.models_on_host)
     faults = occlum.check(settings, demonstration=words.models_on_host is not None)
     if not faults:
         sys.stdout.write(json.dumps(settings, indent=2) + "\n")
@@ -41,23 +56,33 @@ def _occlum(words: argparse.Namespace) -> list[str]:
 
 def _gramine(words: argparse.Namespace) -> list[str]:
     profile = PROFILES[words.profile]
+    demonstration = words.log_level == "debug" or words.demonstration_key is not None
     text = gramine.render(
-        TEMPLATE.read_text(encoding="utf-8"),
+        TEMPLATES / f"{words.part}.manifest.template",
         {
-            "arguments": json.dumps(words.argument or ["worker"])[1:-1],
+            "arguments": json.dumps(words.argument)[1:-1],
             "image": str(words.image.resolve()),
             "settings": str(words.settings.resolve()),
             "model": str(words.model.resolve()) if words.model else "",
+            "demonstration_key": _key(words.demonstration_key),
             "log_level": words.log_level,
             "enclave_mb": profile.gramine_bytes // 2**20,
             "max_threads": profile.gramine_threads,
         },
         gramine.Runtime(),
     )
-    faults = gramine.check(gramine.parse(text), demonstration=words.log_level == "debug")
+    faults = gramine.check(gramine.parse(text), demonstration=demonstration)
     if not faults:
         sys.stdout.write(text)
     return faults
+
+
+def _key(path: Path | None) -> str:
+    """The hexadecimal digits of a model's key. Raises `ValueError` when it is none."""
+    key = path.read_bytes() if path else b""
+    if path and len(key) != KEY_BYTES:
+        raise ValueError(f"{path} holds {len(key)} bytes; a model's key has {KEY_BYTES}")
+    return key.hex()
 
 
 def _check(words: argparse.Namespace) -> list[str]:
@@ -83,20 +108,30 @@ def _faults(path: Path, base: Path, demonstration: bool) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m homes", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    one = commands.add_parser("image", help="make the folder of files that a worker needs")
+    one = commands.add_parser("image", help="make the folder of files that a part needs")
+    one.add_argument("part", choices=sorted(PARTS))
     one.add_argument("out", type=Path)
     one.set_defaults(run=_image)
+    one = commands.add_parser("trim", help="remove files from an image that the bom does not list")
+    one.add_argument("bom", type=Path)
+    one.add_argument("image", type=Path)
+    one.add_argument("--base", type=Path, default=Path(), help="where the bom's paths begin")
+    one.set_defaults(run=_trim)
     one = commands.add_parser("occlum", help="print Occlum.json")
-    _profile(one)
+    one.add_argument("--profile", choices=sorted(SIZES), default="1b")
     one.add_argument("--models-on-host", metavar="FOLDER", help="unverified: demonstrations alone")
     one.set_defaults(run=_occlum)
     one = commands.add_parser("gramine", help="print the manifest, for gramine-manifest")
-    _profile(one)
+    one.add_argument("part", choices=("worker", "gpu"))
+    one.add_argument("--profile", choices=sorted(PROFILES), default="1b")
     one.add_argument("--image", type=Path, required=True, metavar="FOLDER")
     one.add_argument("--settings", type=Path, required=True, metavar="FILE")
     one.add_argument("--model", type=Path, metavar="FOLDER", help="an encrypted model, at /model")
+    one.add_argument("--demonstration-key", type=Path, metavar="FILE", help="the host reads it")
     one.add_argument("--log-level", default="error", choices=("none", "error", "debug"))
-    one.add_argument("--argument", action="append", help="a word of another command; repeatable")
+    one.add_argument(
+        "--argument", action="append", default=[], help="a word of another command; repeatable"
+    )
     one.set_defaults(run=_gramine)
     one = commands.add_parser("check", help="check Occlum.json, a bom, a manifest or a key (.pem)")
     one.add_argument("file", type=Path, nargs="+")
@@ -104,10 +139,6 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--demonstration", action="store_true")
     one.set_defaults(run=_check)
     return parser
-
-
-def _profile(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--profile", choices=sorted(PROFILES), default="1b")
 
 
 if __name__ == "__main__":

@@ -30,6 +30,8 @@ BUILT_IN = {
 }
 """Lists that ship with Occlum and may be included."""
 
+OCCLUM_S_OWN = ("/opt/occlum/", "/lib64/ld-linux-x86-64.so.2")
+
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -113,6 +115,22 @@ def lay_out(bom: Mapping[str, Any], base: Path) -> Layout:
         for target in one.get("targets", ()):
             _add(layout, target, base)
     return layout
+
+
+def strangers(layout: Layout, image: Path) -> list[Path]:
+    """Files in an image that were not listed, and are not of the C library that Occlum brings.
+
+    copy_bom adds the libraries that programs load as it finds them on this machine, though ours
+    bring their own.
+    """
+    return [
+        path
+        for path in sorted(image.rglob("*"))
+        if (path.is_file() or path.is_symlink())
+        and not (inside := f"/{path.relative_to(image).as_posix()}").startswith(OCCLUM_S_OWN)
+        and inside not in layout.files
+        and inside not in layout.links
+    ]
 
 
 def _add(layout: Layout, target: Mapping[str, Any], base: Path) -> None:

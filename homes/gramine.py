@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined, TemplateError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
 
 from homes.environment import HARMLESS
 from homes.table import SHORT_UNITS, Table
@@ -20,6 +20,7 @@ LEAST_THREADS = 16
 LOG_LEVELS = ("none", "error", "warning")
 MOUNTS = ("chroot", "encrypted", "tmpfs")
 INSECURE = ("insecure__", "debug__"), "is an insecure option"
+DEMONSTRATION_KEYS = "insecure__keys"
 KEY_NAMES = ("default", "_sgx_mrenclave", "_sgx_mrsigner")
 
 
@@ -37,11 +38,15 @@ class Runtime:
         return self._folder
 
 
-def render(template: str, values: Mapping[str, str | int], runtime: Runtime) -> str:
+def render(template: Path, values: Mapping[str, str | int], runtime: Runtime) -> str:
     """The manifest of a template. Raises `ValueError` when a value is missing."""
-    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
+    environment = Environment(
+        loader=FileSystemLoader(template.parent),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
     try:
-        return environment.from_string(template).render(gramine=runtime, **values)
+        return environment.get_template(template.name).render(gramine=runtime, **values)
     except TemplateError as error:
         raise ValueError(f"the template cannot be rendered: {error}") from None
 
@@ -49,7 +54,8 @@ def render(template: str, values: Mapping[str, str | int], runtime: Runtime) -> 
 def check(manifest: Any, *, demonstration: bool = False) -> list[str]:
     """All faults; none for a manifest that may be signed.
 
-    A demonstration may say more in its log, which tells the host more.
+    A demonstration may say more in its log, which tells the host more, and hold a model's key,
+    which the host then reads.
     """
     faults: list[str] = []
     top = Table(manifest, "", faults)
@@ -58,7 +64,7 @@ def check(manifest: Any, *, demonstration: bool = False) -> list[str]:
     libos.text("entrypoint")
     libos.flag("check_invalid_pointers", default=True)
     libos.close()
-    _file_systems(top.table("fs"))
+    _file_systems(top.table("fs"), demonstration)
     _system(top.table("sys"))
     _sgx(top.table("sgx"))
     top.close()
@@ -125,13 +131,18 @@ def _variable(environment: Table, name: str) -> None:
         environment.fault(name, "lets the host set what it may not")
 
 
-def _file_systems(table: Table) -> None:
+def _file_systems(table: Table, demonstration: bool) -> None:
     if table.has("root"):
         _mount(table.table("root"), rooted=True)
     for mount in table.tables("mounts"):
         _mount(mount, rooted=False)
     table.text("start_dir", default="")
-    table.forbid(*INSECURE)
+    if demonstration and table.has(DEMONSTRATION_KEYS):
+        keys = table.table(DEMONSTRATION_KEYS)
+        keys.text("default")
+        keys.close()
+    else:
+        table.forbid(*INSECURE)
     table.close()
 
 
@@ -186,9 +197,11 @@ def _sgx(table: Table) -> None:
     if table.flag("edmm_enable", default=False) and not table.flag("use_exinfo", default=False):
         table.fault("edmm_enable", "needs use_exinfo = true")
     table.flag("use_exinfo", default=False)
+    if table.flag("enable_stats", default=False):
+        table.fault("enable_stats", "must be false: the host would be told what the enclave does")
     if table.has("cpu_features"):
         features = table.table("cpu_features")
-        for name in ("avx", "avx512", "amx"):
+        for name in ("avx", "avx512", "amx", "mpx", "pkru"):
             features.choice(name, ("unspecified", "disabled", "required"), default="unspecified")
         features.close()
     _files(table)

@@ -1,11 +1,11 @@
-"""The files that a worker needs, and no others: a Python, trimmed packages, Cloister itself.
+"""The files that a part of Cloister needs, and no others: a Python, trimmed packages, the part.
 
     image/python/   the interpreter and its standard library
     image/site/     packages, one folder on the module path
 
 Both homes hash every file, and starting grows with their number, so modules are compiled and their
 sources left out: compiled files name no path of the machine that built them, and are never written
-again. What is left out is named here; that the rest is enough, the jail's tests show.
+again. homes/parts.py names what goes in.
 """
 
 import fnmatch
@@ -15,55 +15,14 @@ import py_compile
 import shutil
 import sys
 import sysconfig
+import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from cloister.errors import CloisterError
 from homes.libraries import needed
-
-MOST_FILES = 5000
-"""More than this many make the start of a home slow (docs/homes.md)."""
-
-PACKAGES = (
-    *("annotated-doc", "annotated-types", "anyio", "certifi", "cffi", "click", "cryptography"),
-    *("fastapi", "h11"),
-    *("httpcore", "httptools", "httpx", "idna", "jinja2", "llguidance", "markupsafe", "numpy"),
-    *("opentelemetry-api", "prometheus-client", "pydantic", "pydantic-core", "pydantic-settings"),
-    *("python-dotenv", "starlette", "tokenizers", "torch", "typing-extensions"),
-    *("typing-inspection", "uvicorn"),
-)
-"""Distributions that the worker imports. torch and tokenizers ask for more than they then use."""
-
-OURS = ("cloister", "worker")
-
-UNNEEDED = (
-    *("torch/bin/*", "torch/include/*", "torch/share/*", "torch/test/*", "torch/onnx/*"),
-    *("torch/_inductor/*", "torch/_dynamo/*", "torch/distributed/pipelining/*"),
-    *("torch/lib/libtorchbind_test.so", "torch/lib/libjitbackend_test.so"),
-    *("torch/lib/libbackend_with_compiler.so", "torch/lib/libaoti_custom_ops.so"),
-    *("torch/testing/_internal/*", "torch/utils/tensorboard/*", "torch/utils/benchmark/*"),
-    *("functorch/*", "torchgen/packaged/*", "numpy/f2py/*", "numpy/*/tests/*", "numpy/tests/*"),
-    *("worker/novice/corpus/*", "worker/novice/items/*"),
-)
-UNNEEDED_LIBRARY = (
-    *("test/*", "idlelib/*", "tkinter/*", "turtledemo/*", "lib2to3/*", "ensurepip/*", "venv/*"),
-    *("site-packages/*", "dist-packages/*", "config-*", "pydoc_data/*", "curses/*", "sqlite3/*"),
-    *("distutils/*", "msilib/*", "lib-dynload/_test*", "lib-dynload/_tkinter*", "turtle.py"),
-    *("lib-dynload/readline*", "lib-dynload/_sqlite3*", "lib-dynload/nis*", "lib-dynload/_curses*"),
-    *("lib-dynload/_gdbm*", "lib-dynload/_dbm*", "lib-dynload/_crypt*", "lib-dynload/xx*"),
-)
-NEEDED = (
-    *("torch/bin/torch_shm_manager", "torch/testing/_internal/__init__.py", "*.dist-info/METADATA"),
-    *("torch/testing/_internal/logging_tensor.py", "torch/testing/_internal/common_dtype.py"),
-)
-"""Files that torch looks for when it is imported, though nothing here uses them."""
-
-WITH_SOURCE = ("torch/*config.py", "torch/functional.py", "torch/nn/functional.py", "*/rnn.py")
-"""Modules that read their own source when they are imported."""
-
-KEPT = (".py", ".so", ".json", ".safetensors", ".pem", ".jinja")
-"""Endings of the files that are taken. A library may have a version behind `.so`."""
+from homes.parts import LIBRARY, Part
 
 
 class BadImage(CloisterError):
@@ -81,21 +40,24 @@ class Size:
         return f"{self.files:,} files, {self.size_bytes / 2**20:,.1f} MiB"
 
 
-def build(out: Path, root: Path) -> Size:
-    """Make the image in a new folder `out` from this interpreter and the checkout at `root`.
+def build(part: Part, out: Path, root: Path) -> Size:
+    """Make a part's image in a new folder `out`, from this interpreter and the checkout at `root`.
 
-    Raises `BadImage` when a package is missing, or the image has more than `MOST_FILES` files.
+    Raises `BadImage` when a package is missing, or the image has more files than it may.
     """
     if out.exists():
         raise BadImage(f"{out} is there already")
     _python(out / "python")
-    for name in PACKAGES:
-        _package(name, out / "site")
-    for name in OURS:
-        _tree(root / name, root, out / "site", UNNEEDED)
+    for name in part.packages:
+        _package(name, out / "site", part)
+    for name in part.ours:
+        _tree(root / name, root, out / "site", part)
+    for name in part.compiled:
+        if not (out / "site" / name).is_file():
+            raise BadImage(f"{name} was not compiled; `pip install -e .` does it")
     for name, path in needed(out, out / "python" / "lib").items():
         _put(path, out / "python" / "lib" / name)
-    return _checked(out)
+    return _checked(out, part.most_files)
 
 
 def measure(out: Path) -> Size:
@@ -104,10 +66,10 @@ def measure(out: Path) -> Size:
     return Size(len(files), sum(path.stat().st_size for path in files))
 
 
-def _checked(out: Path) -> Size:
+def _checked(out: Path, most_files: int) -> Size:
     size = measure(out)
-    if size.files > MOST_FILES:
-        raise BadImage(f"the image has {size.files} files; at most {MOST_FILES} are allowed")
+    if size.files > most_files:
+        raise BadImage(f"the image has {size.files} files; at most {most_files} are allowed")
     return size
 
 
@@ -119,10 +81,10 @@ def _python(out: Path) -> None:
     if library and ".so" in library:
         _put(Path(sysconfig.get_config_var("LIBDIR")) / library, out / "lib" / library)
     source = Path(sysconfig.get_path("stdlib"))
-    _tree(source, source, out / "lib" / source.name, UNNEEDED_LIBRARY)
+    _tree(source, source, out / "lib" / source.name, LIBRARY)
 
 
-def _package(name: str, site: Path) -> None:
+def _package(name: str, site: Path, part: Part) -> None:
     """The files of one distribution, with the name and version that it is known by."""
     try:
         distribution = metadata.distribution(name)
@@ -131,33 +93,33 @@ def _package(name: str, site: Path) -> None:
             f"{name} is not installed; `make run` installs what a worker needs"
         ) from None
     for file in distribution.files or ():
-        if ".." not in file.parts and _is_wanted(file.as_posix(), UNNEEDED):
-            _take(Path(str(file.locate())), site, file.as_posix())
+        if ".." not in file.parts and _is_wanted(file.as_posix(), part):
+            _take(Path(str(file.locate())), site, file.as_posix(), part)
 
 
-def _tree(folder: Path, base: Path, out: Path, unneeded: tuple[str, ...]) -> None:
+def _tree(folder: Path, base: Path, out: Path, part: Part) -> None:
     for path in sorted(folder.rglob("*")):
         name = path.relative_to(base).as_posix()
-        if path.is_file() and _is_wanted(name, unneeded):
-            _take(path, out, name)
+        if path.is_file() and _is_wanted(name, part):
+            _take(path, out, name, part)
 
 
-def _is_wanted(name: str, unneeded: tuple[str, ...]) -> bool:
-    if _matches(name, NEEDED):
+def _is_wanted(name: str, part: Part) -> bool:
+    if _matches(name, part.needed):
         return True
-    return not _matches(name, unneeded) and (name.endswith(KEPT) or ".so." in name)
+    return not _matches(name, part.unneeded) and (name.endswith(part.kept) or ".so." in name)
 
 
 def _matches(name: str, patterns: tuple[str, ...]) -> bool:
     return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
-def _take(source: Path, out: Path, name: str) -> None:
+def _take(source: Path, out: Path, name: str, part: Part) -> None:
     """Take one file: a module compiled, and its source only where the module reads it."""
     target = out / name
     if source.suffix != ".py":
         _put(source, target)
-    elif _matches(name, WITH_SOURCE):
+    elif _matches(name, part.with_source):
         _put(source, target)
         _compile(source, Path(importlib.util.cache_from_source(str(target))))
     else:
@@ -168,7 +130,9 @@ def _compile(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
     name = source.name
-    py_compile.compile(str(source), str(target), name, doraise=True, invalidation_mode=mode)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of others' sources
+        py_compile.compile(str(source), str(target), name, doraise=True, invalidation_mode=mode)
 
 
 def _put(source: Path, target: Path) -> None:

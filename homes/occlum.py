@@ -4,6 +4,7 @@ Occlum's own tool ignores unknown names, prints sizes that it cannot read and go
 for debugging by default. The rules are those of its schema and documentation (v0.31).
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,7 @@ PAGE_BYTES = 4096
 LEAST_CACHE_BYTES = 192 * 2**10
 LEAST_DISK_BYTES = 5 * 2**30
 FILE_SYSTEMS = ("sefs", "unionfs", "ramfs", "hostfs", "devfs", "procfs", "ext2")
-UNSIGNED = 2**64 - 1
+HALF = re.compile(r"0x[0-9a-fA-F]{1,16}")
 
 
 def render(profile: Profile, *, models_on_host: str | None = None) -> dict[str, Any]:
@@ -46,8 +47,8 @@ def render(profile: Profile, *, models_on_host: str | None = None) -> dict[str, 
             "version_number": 0,
             "debuggable": False,
             "enable_kss": False,
-            "family_id": {"high": 0, "low": 0},
-            "ext_prod_id": {"high": 0, "low": 0},
+            "family_id": {"high": "0x0", "low": "0x0"},
+            "ext_prod_id": {"high": "0x0", "low": "0x0"},
             "disable_log": True,
         },
         "feature": {"amx": 2, "pkru": 0, "io_uring": 0, "enable_edmm": False},
@@ -144,8 +145,9 @@ def _metadata(table: Table) -> None:
     table.flag("disable_log", default=False)
     for name in ("family_id", "ext_prod_id"):
         pair = table.table(name)
-        pair.integer("high", 0, UNSIGNED)
-        pair.integer("low", 0, UNSIGNED)
+        for half in ("high", "low"):
+            if not HALF.fullmatch(pair.text(half)):
+                pair.fault(half, "must be a text of at most 16 hexadecimal digits behind 0x")
         pair.close()
     table.close()
 

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Makes the image of a worker for Occlum, whose C library is 2.31: a Python of today's Debian or of
-# a container does not start on it. So Python is built, and packages are chosen, in a Debian 11 of
-# their own; nothing of this machine gets into the image.
+# Makes the images of worker and page for Occlum, whose C library is 2.31: a Python of today's Debian
+# or of a container does not start on it. So Python is built, and packages are chosen, in a Debian 11
+# of their own; nothing of this machine gets into the images.
 #
-#   occlum/install_python.sh            # root, debootstrap, some minutes, 3 GB of disk
+#   occlum/install_python.sh                   # root, debootstrap, some minutes, 3 GB of disk
+#   occlum/install_python.sh worker webui both # these images; both: one for --one-instance
 #
-# It leaves occlum/python-root (the Debian 11, for further images) and occlum/image.
+# It leaves occlum/python-root (the Debian 11, for further images) and occlum/image/PART.
 # SOURCE  an archive of CPython 3.11 (default: Debian's, checked by apt's signatures)
 # FOLDERS folders of this machine to be seen inside, such as a local package index
 set -euo pipefail
@@ -13,11 +14,15 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 checkout=$(dirname "$here")
 root=$here/python-root
-image=$here/image
+images=$here/image
+parts=("$@")
+(($#)) || parts=(worker webui)
 : "${MIRROR:=http://deb.debian.org/debian}" "${SOURCE:=}" "${FOLDERS:=}" "${JOBS:=$(nproc)}"
 tools=gcc,g++,make,libc6-dev,xz-utils,zlib1g-dev,libbz2-dev,liblzma-dev,libffi-dev,libssl-dev,uuid-dev,ca-certificates
 [[ $EUID -eq 0 ]] || { echo "error: debootstrap and chroot need root" >&2; exit 2; }
-[[ ! -e $image ]] || { echo "error: $image is there already" >&2; exit 2; }
+for part in "${parts[@]}"; do
+  [[ ! -e $images/$part ]] || { echo "error: $images/$part is there already" >&2; exit 2; }
+done
 
 mounted=()
 show() {
@@ -57,6 +62,10 @@ done
 for folder in $FOLDERS; do show "$folder" "$folder"; done
 show "$checkout" /checkout
 read -ra wanted < <(inside /opt/python/bin/python3 /checkout/homes/requirements.py homes)
+read -ra page < <(inside /opt/python/bin/python3 /checkout/homes/requirements.py webui)
 inside /opt/python/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-  --only-binary=:all: "${wanted[@]}"
-inside sh -c "cd /checkout && /opt/python/bin/python3 -m homes image /checkout/occlum/image"
+  --only-binary=:all: "${wanted[@]}" "${page[@]}"
+inside /opt/python/bin/python3 /checkout/worker/kernels/build.py
+for part in "${parts[@]}"; do
+  inside sh -c "cd /checkout && /opt/python/bin/python3 -m homes image $part /checkout/occlum/image/$part"
+done

@@ -1,31 +1,58 @@
 #!/usr/bin/env bash
-# Runs the worker in the enclave that build_occlum_instance.sh made.
+# Runs worker and page in the enclaves that build_occlum_instance.sh made, each in its own.
 #
-#   occlum/run.sh start    boot the enclave and start the worker; waits until it takes requests
-#   occlum/run.sh drain    take no new requests, and wait until the running ones are answered
-#   occlum/run.sh stop     drain, then end the enclave
+#   occlum/run.sh start worker    boot the enclave of a part: worker, or webui, the page
+#   occlum/run.sh exec worker     start the part in it; waits until it takes requests
+#   occlum/run.sh bench           what a token costs on this host and in the enclave, side by side
+#   occlum/run.sh drain           take no new requests, and wait until the running ones are answered
+#   occlum/run.sh stop worker     end the enclave; the worker's is drained first
+#
+# With --one-instance before the word, both parts are in one enclave, for demonstrations alone: all
+# of Gradio then stands beside the prompts, and a fault in it can read the worker's memory.
 #
 # Occlum kills what runs when it stops, so draining is an HTTP call that comes before.
-# WORKER_URL is the worker's address (default http://127.0.0.1:8001), WORKER_TOKEN its join token.
+# WORKER_URL and WEBUI_URL are the parts' addresses (default http://127.0.0.1:8001 and :7860),
+# WORKER_TOKEN the worker's join token, PYTHON a Python of this host that has Cloister installed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-: "${WORKER_URL:=http://127.0.0.1:8001}" "${WORKER_TOKEN:=}" "${PATIENCE_S:=300}"
-case ${1:-} in start | drain | stop) ;; *) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;; esac
+: "${WORKER_URL:=http://127.0.0.1:8001}" "${WEBUI_URL:=http://127.0.0.1:7860}" "${WORKER_TOKEN:=}"
+: "${PATIENCE_S:=300}" "${PYTHON:=$(dirname "$here")/.venv/bin/python}"
+shared=
+[[ ${1:-} != --one-instance ]] || { shared=both; shift; }
+word=${1:-} part=${2:-worker}
+case $word in start | exec | bench | drain | stop) ;; *) part= ;; esac
+case $part in worker | webui) ;; *) sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2 ;; esac
+instance=$here/instance/${shared:-$part}
 
 header() { [[ -z $WORKER_TOKEN ]] || printf 'header = "x-cloister-worker-token: %s"\n' "$WORKER_TOKEN"; }
 
 start() {
-  cd "$here/instance"
+  cd "$instance"
   occlum start
-  occlum exec /bin/python3 -m worker &
-  worker=$!
-  until curl --silent --fail --output /dev/null "$WORKER_URL/ready"; do
-    kill -0 "$worker" 2>/dev/null || { echo "error: the worker has ended" >&2; exit 1; }
+}
+
+exec_part() {
+  local url=$WORKER_URL program
+  [[ $part == worker ]] || url=$WEBUI_URL
+  cd "$instance"
+  occlum exec /bin/python3 -m "$part" &
+  program=$!
+  until curl --silent --fail --output /dev/null "$url/ready"; do
+    kill -0 "$program" 2>/dev/null || { echo "error: the $part has ended" >&2; exit 1; }
     ((SECONDS < PATIENCE_S)) || { echo "error: not ready after $PATIENCE_S s" >&2; exit 1; }
     sleep 0.5
   done
-  echo "ready at $WORKER_URL"
+  echo "ready at $url"
+}
+
+bench() {
+  local kept
+  kept=$(mktemp -d)
+  (cd "$here/.." && CLOISTER_CONFIG=$here/cloister.toml "$PYTHON" -m cloister bench) >"$kept/host"
+  (cd "$instance" && occlum exec /bin/python3 -m cloister bench) >"$kept/enclave"
+  (cd "$here/.." && "$PYTHON" -m cloister bench --compare "$kept/host" "$kept/enclave")
+  rm -r "$kept"
 }
 
 drain() {
@@ -41,9 +68,9 @@ drain() {
 }
 
 stop() {
-  drain
-  cd "$here/instance"
+  [[ $part != worker ]] || drain
+  cd "$instance"
   occlum stop
 }
 
-"$1"
+case $word in exec) exec_part ;; *) "$word" ;; esac

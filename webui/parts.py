@@ -23,6 +23,11 @@ def line(model: str | None) -> str:
     return f'<p class="{mood}">{speaker} Prompts are not stored.</p>'
 
 
+def label(model: str, execution: str) -> str:
+    """A model in the picker: its name, and how its worker uses a GPU if it does."""
+    return f"{model} · {execution}" if execution not in ("", "local") else model
+
+
 def greeting(title: str) -> str:
     """What an empty chat shows."""
     words = html.escape(f"Welcome to {title}. What would you like to know?")

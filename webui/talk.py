@@ -14,7 +14,7 @@ from cloister.errors import CloisterError, Unavailable
 from webui.answers import Answer, Answers
 from webui.controls import wish
 from webui.conversation import Shown, messages, question, reply, shown
-from webui.parts import line
+from webui.parts import label, line
 
 Update = Any
 """A component's new value or properties, as Gradio takes them."""
@@ -81,11 +81,12 @@ class Talk:
     async def list_models(self, chosen: str | None) -> tuple[Update, Update]:
         """Fill the picker; keep what is chosen while it is still on offer."""
         try:
-            names = await self._client.models()
+            offers = await self._client.offers()
         except CloisterError:
-            names = ()
-        model = chosen if chosen in names else next(iter(names), None)
-        return gr.update(choices=[(name, name) for name in names], value=model), line(model)
+            offers = {}
+        model = chosen if chosen in offers else next(iter(offers), None)
+        choices = [(label(name, execution), name) for name, execution in offers.items()]
+        return gr.update(choices=choices, value=model), line(model)
 
     async def _answer(
         self, request: gr.Request, asked: list[Shown], model: str | None, values: tuple[Any, ...]

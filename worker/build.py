@@ -1,6 +1,6 @@
 """Puts a worker together: the one place that names the concrete classes of several rooms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,13 +23,15 @@ from worker.engine.limits import Limits
 from worker.engine.model import context_limit
 from worker.execution.local import LocalExecution
 from worker.execution.seam import Execution
+from worker.execution.split.address import Address, parse, same_machine
 from worker.execution.split.execution import SplitExecution
-from worker.execution.split.gpus import Gpus
-from worker.execution.split.masks import LocalPool, MaskSource, NoMasks
+from worker.execution.split.frames import Frames, Wire
+from worker.execution.split.gpus import Counts, Gpus
+from worker.execution.split.helper import HelperPool
+from worker.execution.split.masks import BLOCK_ROWS, LocalPool, MaskSource, NoMasks
 from worker.execution.split.metrics import SplitCollector
 from worker.execution.split.site import Calls
 from worker.execution.split.stream import MaskStream
-from worker.execution.split.tcp import Tcp, parse_tcp
 from worker.kernels.cores import physical_cores
 from worker.kernels.native import Kernels, find_kernels
 from worker.kernels.twins import Twins
@@ -56,6 +58,7 @@ class Worker:
     usage: UsageLog
     app: FastAPI
     execution: Execution
+    threads: int  # that compute
 
     def close(self) -> None:
         """Stop the engine, then give back what the execution holds."""
@@ -71,13 +74,14 @@ def build(settings: WorkerSettings) -> Worker:
         BadSettings: the cache is too small for one page, or limits contradict each other.
     """
     folder = find_model(settings.model)
-    kernels = _kernels(settings, folder)
+    threads = settings.threads or threads_for(_stored_bytes(folder))
+    kernels = _kernels(settings, folder, threads)
     is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels)
     model = _model(settings, folder, placed.execution, is_embedder)
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
-    drafter = _drafter(settings, model, served, kernels)
+    drafter = _drafter(settings, model, served)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
@@ -91,13 +95,12 @@ def build(settings: WorkerSettings) -> Worker:
         collectors=placed.collectors,
     )
     engine.start()
-    return Worker(engine, served, readiness, store, usage, app, placed.execution)
+    return Worker(engine, served, readiness, store, usage, app, placed.execution, threads)
 
 
-def _kernels(settings: WorkerSettings, folder: Path) -> Kernels:
+def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
     """What computes low-bit weights, if there are any; tells torch how many threads are its own."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
-    threads = settings.threads or threads_for(_stored_bytes(folder))
     kernels: Kernels = Twins()
     if settings.kernels == "native" or form is not None:
         kernels = find_kernels(threads, required=settings.kernels == "native")
@@ -124,27 +127,60 @@ def _placed(settings: WorkerSettings, kernels: Kernels) -> Placed:
     if settings.execution == "local":
         return Placed(LocalExecution(kernels), "local", lambda: None, ())
     token = settings.gpu_token.get_secret_value().encode() if settings.gpu_token else b""
-    masks = _masks(settings)
+    places = _places(settings)
+    helper, masks = _masks(settings, places)
     split = SplitExecution(
-        Calls(_gpus(settings), settings.chunk_rows, settings.on_gpu_loss),
+        Calls(_gpus(places), settings.chunk_rows, settings.on_gpu_loss),
         masks,
         numbers="clear" if settings.mode == "plain" else "ring",
         token=token,
         deadline_s=settings.gpu_deadline_s,
     )
-    collector = SplitCollector(split.counts, masks)
+    collector = SplitCollector(split.counts, helper, masks)
     return Placed(split, f"split-{settings.mode}", split.start, (collector,))
 
 
-def _gpus(settings: WorkerSettings) -> Gpus:
-    places = [(url, parse_tcp("gpu", url)) for url in settings.gpu]
-    return Gpus([(url, partial(Tcp.connect, *place, CONNECT_S)) for url, place in places])
+def _places(settings: WorkerSettings) -> list[Address]:
+    places = [parse("gpu", url, settings.tls_ca) for url in settings.gpu]
+    for place in places:
+        if settings.mode != "blind" and not place.hides:
+            raise BadSettings(
+                f"gpu = {place.url!r}: mode {settings.mode} is readable on the way: use tls://, "
+                "or a tunnel that begins on loopback"
+            )
+    return places
 
 
-def _masks(settings: WorkerSettings) -> MaskSource:
+def _gpus(places: Sequence[Address]) -> Gpus:
+    return Gpus([(place.url, partial(_open, place)) for place in places])
+
+
+def _open(place: Address) -> Wire:
+    return Frames(place.connect(CONNECT_S))
+
+
+def _masks(settings: WorkerSettings, gpus: Sequence[Address]) -> tuple[Counts, MaskSource]:
+    """The source, and what becomes of calls to a helper, if there is one."""
     if settings.mode != "blind":
-        return NoMasks()
-    return LocalPool(settings.masks_mb * 2**20, settings.on_empty, MaskStream())
+        return Counts(), NoMasks()
+    limit_bytes = settings.masks_mb * 2**20
+    if settings.masks == "local":
+        return Counts(), LocalPool(limit_bytes, settings.on_empty, MaskStream())
+    helper = parse("masks", settings.masks.removeprefix("helper:"), settings.tls_ca)
+    if either := next((gpu for gpu in gpus if same_machine(gpu, helper)), None):
+        raise BadSettings(
+            f"masks: the helper {helper.url} and the GPU server {either.url} are one machine, "
+            "which could take off all masks"
+        )
+    pool = HelperPool(
+        limit_bytes,
+        settings.on_empty,
+        (helper.url, partial(_open, helper)),
+        token=settings.masks_token.get_secret_value().encode() if settings.masks_token else b"",
+        deadline_s=settings.gpu_deadline_s,
+        rows=max(settings.chunk_rows, BLOCK_ROWS),
+    )
+    return pool.counts, pool
 
 
 def _model(
@@ -176,7 +212,7 @@ def _served(
     )
 
 
-def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: Kernels) -> Drafter:
+def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafter:
     if settings.draft == "off":
         return OFF
     if served.vector_size is not None:
@@ -188,9 +224,10 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: 
     folder = find_model(settings.draft)
     if not served.tokenizer.means_the_same(Tokenizer.load(folder)):
         raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")
+    low_bit = ModelConfig.read(folder).low_bit is not None
     small = load_model(
         folder,
-        execution=LocalExecution(kernels),
+        execution=LocalExecution(find_kernels() if low_bit else None),
         dtype=settings.dtype,
         page_size=model.page_size,
         page_count=model.page_count,

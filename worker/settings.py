@@ -1,5 +1,6 @@
 """The worker's settings; `cloister worker --help` prints them."""
 
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -88,7 +89,13 @@ class WorkerSettings(Settings):
         "local", description="Where linear layers run: here, or split off to --gpu servers."
     )
     gpu: tuple[str, ...] = Field(
-        (), description="GPU servers for split, such as tcp://127.0.0.1:50051; the first one works."
+        (),
+        description="GPU servers for split: tcp://, tls://, zmq:// or grpc://host:port, or "
+        "shm://name; the first one works. tls://host:port#sha256=... pins a certificate.",
+    )
+    tls_ca: Path | None = Field(
+        None,
+        description="Certificates that vouch for tls:// addresses, a PEM file; else the system's.",
     )
     gpu_token: SecretStr | None = Field(None, description="Secret that the GPU servers ask for.")
     mode: Literal["blind", "plain-int", "plain"] = Field(
@@ -99,7 +106,13 @@ class WorkerSettings(Settings):
     i_trust_the_gpu: bool = Field(
         False, description="Let GPU servers read prompts and answers: plain asks for it."
     )
-    masks: Literal["local"] = Field("local", description="Who makes the masks of blind.")
+    masks: str = Field(
+        "local",
+        pattern=r"^(local|helper:tls://.+)$",
+        description="Who multiplies the masks of blind: this worker while idle (local), or a "
+        "second machine that works with no GPU server (helper:tls://host:port#sha256=...).",
+    )
+    masks_token: SecretStr | None = Field(None, description="Secret that the helper asks for.")
     masks_mb: int = Field(512, ge=1, description="Memory of masks made ahead, in MiB.")
     on_empty: Literal["tee", "wait", "reject"] = Field(
         "tee",
@@ -128,6 +141,8 @@ class WorkerSettings(Settings):
                 "mode = 'plain' shows prompts and answers to the GPU's host: "
                 "give --i-trust-the-gpu, or use blind"
             )
+        if self.masks != "local" and (self.execution, self.mode) != ("split", "blind"):
+            raise ValueError("masks = 'helper:...' is for --execution split --mode blind")
         return self
 
     @model_validator(mode="after")

@@ -1,32 +1,47 @@
-"""What low bits cost: each peer reads the test prompts of novice, and is compared with bf16."""
+"""What low bits cost: each peer reads conversations of novice, and is compared with bf16.
+
+The conversations are made like those of its training, with a seed that training did not use.
+"""
 
 import math
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from rich.table import Table
+from tokenizers import Tokenizer
 
-from benchmarks._drafts import requests
 from benchmarks._peers.measure import Start, load
 from benchmarks._peers.process import Process
 from benchmarks._peers.protocol import Scores
 from worker.model.source import find_model
+from worker.novice.batches import Row, to_row
+from worker.novice.chat import load_template, render
+from worker.novice.corpus import conversations
+from worker.novice.template import TEMPLATE
 
-SKILLS = ("about", "chat", "copying", "dialogue", "json", "stories")
+SEED = 20_000
+CONVERSATIONS = 40
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Perplexity over all tokens but the first of each text; top-1 is the share equal to bf16."""
+    """Over the assistant's tokens; top-1 is the share where the likeliest is that of bf16."""
 
     perplexity: float
     top_1: float
 
 
-def texts() -> list[list[int]]:
-    """Prompts of novice in its own tokens."""
-    return [list(request.prompt) for request in requests(SKILLS)]
+def texts() -> list[Row]:
+    """Conversations in novice's own tokens."""
+    tokenizer = Tokenizer.from_file(str(find_model("novice") / "tokenizer.json"))
+    template = load_template(TEMPLATE)
+    talks = islice(conversations(random.Random(SEED)), CONVERSATIONS)
+    return [
+        to_row(render(template, talk.messages, talk.tools, ask=False), tokenizer) for talk in talks
+    ]
 
 
 def checkpoint(cache: Path) -> Path:
@@ -38,13 +53,13 @@ def checkpoint(cache: Path) -> Path:
     return folder
 
 
-def read(start: Start, read_by_all: Sequence[Sequence[int]]) -> list[Scores]:
-    """What one peer expects in each text. Raises `PeerFailed`."""
+def read(start: Start, rows: Sequence[Row]) -> list[Scores]:
+    """What one peer expects of the assistant in each text. Raises `PeerFailed`."""
     with Process(start.command, start.threads, start.log) as process:
         load(process, start)
         return [
-            Scores(**process.ask("score", start.deadline_s, text=list(text)))
-            for text in read_by_all
+            _at(Scores(**process.ask("score", start.deadline_s, text=row.tokens)), row.where)
+            for row in rows
         ]
 
 
@@ -61,7 +76,12 @@ def compare(found: Sequence[Scores], reference: Sequence[Scores]) -> Accuracy:
 
 def table(found: dict[str, Accuracy]) -> Table:
     """A row a peer."""
-    shown = Table("peer", "perplexity", "top-1 as bf16", title="novice, its test prompts")
+    shown = Table("peer", "perplexity", "top-1 as bf16", title="novice, what it should answer")
     for peer, accuracy in found.items():
         shown.add_row(peer, f"{accuracy.perplexity:.4f}", f"{accuracy.top_1:.2%}")
     return shown
+
+
+def _at(scores: Scores, where: Sequence[int]) -> Scores:
+    """The scores of the tokens behind these places."""
+    return Scores([scores.logprobs[at] for at in where], [scores.best[at] for at in where])

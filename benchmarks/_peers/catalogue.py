@@ -84,7 +84,8 @@ def _llama_cpp(name: str, kind: str) -> Peer:
         convert=(*bindings, "benchmarks._peers.convert_llama_cpp", kind, "{checkpoint}"),
         converted=f"llama-{kind}.gguf",
         server=(
-            *("{folder}/build/bin/llama-server", "--model", "{model}", "--no-mmap"),
+            *("{folder}/build/bin/llama-server", "--model", "{model}"),
+            *("--load-mode", "none"),
             *("--parallel", str(SEQUENCES), "--ctx-size", str(CONTEXT_TOKENS)),
             *("--threads", "{threads}", "--cache-ram", "0"),
             *("--host", "127.0.0.1", "--port", "{port}"),

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
 
 from worker.model.config import ModelConfig
 from worker.model.parameters import places
@@ -43,8 +44,9 @@ def write_checkpoint(folder: Path, name: str, advance: Callable[[int], None]) ->
     _write(folder / "tokenizer.json", words)
     _write(folder / "tokenizer_config.json", _tokenizer_config(config))
     write_config(folder, config)
-    weights = random_weights(config, torch.bfloat16)
-    write_shard(folder / "model.safetensors", places(config, weights), advance)
+    places_of = places(config, random_weights(config, torch.bfloat16))
+    weights = {name: place for name, place in places_of.items() if isinstance(place, Tensor)}
+    write_shard(folder / "model.safetensors", weights, weights.values(), advance)
 
 
 def write_config(folder: Path, config: ModelConfig) -> None:

@@ -2,9 +2,9 @@
 
     {"do": "load", "model": "...", "threads": 2}     {"done": {"name": "engine 1.0", ...}}
     {"do": "round", "prompts": [[1, 2]], ...}        {"done": {"first_s": 0.1, "steps_s": [...]}}
-    {"do": "stop"}                                   (it ends)
 
-A refusal is {"failed": "..."}. Runs in the environments of all peers, so it needs Python alone.
+A refusal is {"failed": "..."}. It ends when nobody asks any more. This file runs in all peers'
+environments, so it needs Python alone.
 """
 
 import json
@@ -58,7 +58,7 @@ class Runner(Protocol):
 
 
 def speak(runner: Runner) -> None:
-    """Answer requests until told to stop, or until nobody asks any more."""
+    """Answer requests until nobody asks any more."""
     replies = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a library prints must not look like a reply
     actions: Mapping[str, Callable[..., Loaded | Round | Scores]] = {
@@ -68,11 +68,9 @@ def speak(runner: Runner) -> None:
     }
     for line in sys.stdin:
         request: dict[str, Any] = json.loads(line)
-        wanted = request.pop("do")
-        if wanted == "stop":
-            return
+        action = actions[request.pop("do")]
         try:
-            reply: dict[str, Any] = {"done": asdict(actions[wanted](**request))}
+            reply: dict[str, Any] = {"done": asdict(action(**request))}
         except Exception as error:  # whatever it is, the one who asked should hear it
             traceback.print_exc()
             reply = {"failed": f"{type(error).__name__}: {error}"}

@@ -16,16 +16,17 @@ BATCH_TOKENS = 2048
 
 
 class LlamaCpp:
-    """One context, whose sequences share their room."""
+    """One context, in which each sequence has a room of its own: its quicker way."""
 
     def load(self, model: str, threads: int, options: Sequence[str]) -> Loaded:  # noqa: ARG002
         llama.llama_backend_init()
         how = llama.llama_model_default_params()
-        how.use_mmap = False  # what it repacks would be held twice
+        how.load_mode = llama.LLAMA_LOAD_MODE_NONE  # mapped, what it repacks would be held twice
         self._model = llama.llama_model_load_from_file(model.encode(), how)
         if not self._model:
             raise ValueError(f"{model} cannot be loaded")
-        self._context = llama.llama_init_from_model(self._model, _context(threads))
+        self._threads, self._context = threads, None
+        self._open(SEQUENCES)
         self._words = llama.llama_vocab_n_tokens(llama.llama_model_get_vocab(self._model))
         return Loaded(f"llama-cpp-python {version('llama-cpp-python')} {Path(model).stem}")
 
@@ -43,7 +44,7 @@ class LlamaCpp:
         return Round(first_s, steps_s)
 
     def score(self, text: list[int]) -> Scores:
-        self._forget()
+        self._open(1)
         self._decode([(id, place, 0, True) for place, id in enumerate(text)])
         rows = [self._logits(place).astype(np.float64) for place in range(len(text) - 1)]
         likely = [
@@ -62,6 +63,12 @@ class LlamaCpp:
             ends = [place for place, item in enumerate(items) if item[3]]
             chosen += [int(self._logits(end).argmax()) for end in ends]
         return chosen
+
+    def _open(self, sequences: int) -> None:
+        """Begin anew with room for so many sequences, which share it evenly."""
+        if self._context is not None:
+            llama.llama_free(self._context)
+        self._context = llama.llama_init_from_model(self._model, _context(self._threads, sequences))
 
     def _forget(self) -> None:
         llama.llama_memory_clear(llama.llama_get_memory(self._context), True)
@@ -85,9 +92,9 @@ class LlamaCpp:
         )
 
 
-def _context(threads: int) -> Any:
+def _context(threads: int, sequences: int) -> Any:
     how = llama.llama_context_default_params()
-    how.n_ctx, how.n_seq_max, how.kv_unified = CONTEXT_TOKENS, SEQUENCES, True
+    how.n_ctx, how.n_seq_max, how.kv_unified = CONTEXT_TOKENS, sequences, False
     how.n_batch, how.n_ubatch = BATCH_TOKENS, 512
     how.n_threads = how.n_threads_batch = threads
     return how

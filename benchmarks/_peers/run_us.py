@@ -3,6 +3,7 @@
 import queue
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from functools import partial
 from itertools import pairwise
 
@@ -42,6 +43,11 @@ class Us:
         told = _heard(self._submit(request))[1].prompt
         return Scores([one.value for one in told], [one.top[0][0] for one in told])
 
+    def close(self) -> None:
+        """Stop the engine."""
+        if self._worker is not None:
+            self._worker.close()
+
     def _id(self) -> str:
         self._asked += 1
         return str(self._asked)
@@ -77,4 +83,5 @@ def _heard(heard: Heard) -> tuple[float, Token]:
 
 
 if __name__ == "__main__":
-    speak(Us())
+    with closing(Us()) as us:
+        speak(us)

@@ -401,6 +401,16 @@ async def test_form_and_thought_cannot_both_be_had(tmp_path: Path, engine: FakeE
     assert error["param"] == "reasoning_effort"
 
 
+async def test_nothing_but_space_behind_a_thought_is_no_content(
+    tmp_path: Path, engine: FakeEngine
+) -> None:
+    engine.script = tokens("hm", "</think>", "\n", "\n ")
+    served = load(tmp_path, "hermes", ALWAYS_THINKING)
+    async with client(create_app(served, engine)) as http:
+        message = (await http.post(CHAT, json=chat())).json()["choices"][0]["message"]
+    assert (message["reasoning_content"], message["content"]) == ("hm", "")
+
+
 async def test_thought_that_the_prompt_begins(tmp_path: Path, engine: FakeEngine) -> None:
     engine.script = tokens("hm", "</think>\n", "7")
     served = load(tmp_path, "hermes", ALWAYS_THINKING)

@@ -1,22 +1,31 @@
 """The comparison with other engines: us and a fake peer, on the tiny shape."""
 
 import json
+import math
 import os
+import select
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
 from benchmarks import peers
 from benchmarks._peers import environment, limits, report
+from benchmarks._peers.accuracy import Accuracy
+from benchmarks._peers.accuracy import compare as compare_scores
 from benchmarks._peers.catalogue import PEERS, US, Peer
-from benchmarks._peers.checkpoint import SHAPES, write_config
+from benchmarks._peers.checkpoint import SHAPES, write_checkpoint, write_config
 from benchmarks._peers.environment import Environment, convert, prepare
 from benchmarks._peers.limits import Limits, Size, least_s
 from benchmarks._peers.measure import Turn, Work
 from benchmarks._peers.process import PeerFailed
+from benchmarks._peers.protocol import Scores
+from benchmarks._peers.run_us import Us
 from worker.model.config import ModelConfig
 from worker.model.shapes import shape
 
@@ -46,19 +55,27 @@ def compare(cache: Path, found: Sequence[Peer], *more: str) -> int:
 
 
 def gone(note: Path) -> bool:
-    """Has every process ended that the note names? A dead one may wait for its new parent."""
-    states = [Path(f"/proc/{pid}/stat") for pid in note.read_text().split()]
-    return all(
-        not stat.exists() or stat.read_text().rsplit(")")[-1].split()[0] in "ZX" for stat in states
-    )
+    """Do all processes that the note names end?"""
+    return all(ends(int(pid)) for pid in note.read_text().split())
 
 
+def ends(pid: int) -> bool:
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    ended, _, _ = select.select([process], [], [], 60)
+    os.close(process)
+    return bool(ended)
+
+
+@pytest.mark.timeout(600)  # two loads of a worker, on a machine that may be busy
 def test_us_and_a_peer_stand_in_table_and_json(
     cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The server of ours answers the load generator too; the fake has none, and is told."""
     note = tmp_path / "note"
-    loads = ("--http", "--streams", "1", "2", "--requests", "1")
+    loads = ("--http", "--streams", "1", "2", "--requests", "1", "--rounds", "1")
     status = compare(cache, (US, fake("good", note)), *loads)
     shown = capsys.readouterr().out.splitlines()
     told = json.loads(shown[-1])
@@ -163,6 +180,27 @@ def test_ratios_are_to_the_best_of_the_others() -> None:
     rows = report.rows(turns, None, ONE_B, Work(512, 128, 32, 10))
     assert [row.ratios["prefill"] for row in rows] == [1.5, 2 / 6, 4 / 6]
     assert rows[0].shares == {}
+
+
+def test_scores_are_those_of_transformers(cache: Path) -> None:
+    folder = cache / "scored"
+    write_checkpoint(folder, "tiny", lambda count: None)
+    text = list(range(40, 60))
+    with closing(Us()) as us:
+        us.load(str(folder), 1, ("--dtype", "float32"))
+        found = us.score(text)
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    with torch.no_grad():
+        rows = model(torch.tensor([text])).logits[0, :-1].log_softmax(-1)
+    assert found.best == rows.argmax(-1).tolist()
+    said = rows.gather(1, torch.tensor(text[1:])[:, None])[:, 0]
+    assert found.logprobs == pytest.approx(said.tolist(), abs=1e-3)
+
+
+def test_accuracy_is_perplexity_and_agreement() -> None:
+    reference = [Scores([0.0, 0.0], [1, 2]), Scores([0.0, 0.0], [3, 4])]
+    found = [Scores([-1.0, -3.0], [1, 7]), Scores([-2.0, -2.0], [3, 4])]
+    assert compare_scores(found, reference) == Accuracy(pytest.approx(math.exp(2)), 0.75)
 
 
 def test_all_peers_are_pinned() -> None:

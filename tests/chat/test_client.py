@@ -162,6 +162,13 @@ async def test_models_come_in_the_servers_order_and_the_key_is_sent(fake: FakeOp
     assert fake.keys == ["Bearer sesame"]
 
 
+async def test_where_models_run_is_told_if_the_server_tells(fake: FakeOpenAI) -> None:
+    async with Client(fake.url) as client:
+        assert await client.offers() == {"novice": "", "sage": ""}
+        fake.execution = "split-blind"
+        assert await client.offers() == {"novice": "split-blind", "sage": "split-blind"}
+
+
 async def test_an_address_that_is_no_openai_server_says_so(fake: FakeOpenAI) -> None:
     async with Client(fake.url + "/nowhere") as client:
         with pytest.raises(NotFound):

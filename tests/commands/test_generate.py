@@ -30,6 +30,7 @@ def fake_worker(folder: Path, engine: FakeEngine) -> Worker:
         UsageLog(),
         create_app(served, engine),
         LocalExecution(),
+        threads=1,
     )
 
 

@@ -41,7 +41,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "config.json").write_text(json.dumps(LLAMA))
     config = ModelConfig.read(folder)
     weights = random_weights(config, torch.bfloat16)
-    write_shard(folder / "model.safetensors", places(config, weights), lambda _: None)
+    tensors = places(config, weights)
+    write_shard(folder / "model.safetensors", tensors, tensors.values(), lambda _: None)
     return folder
 
 

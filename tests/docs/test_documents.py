@@ -23,7 +23,11 @@ def programs() -> dict[str, type[Settings]]:
     """Every settings class by its program."""
     for command in COMMANDS.values():
         importlib.import_module(command.entry.partition(":")[0])
-    return {cls.program: cls for cls in Settings.__subclasses__() if cls.__module__[:5] != "tests"}
+    return {cls.program: cls for cls in derived(Settings) if cls.__module__[:5] != "tests"}
+
+
+def derived(base: type[Settings]) -> list[type[Settings]]:
+    return [cls for each in base.__subclasses__() for cls in (each, *derived(each))]
 
 
 @cache

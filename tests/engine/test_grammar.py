@@ -389,21 +389,28 @@ def test_what_is_taken_is_what_is_allowed(kind: str, name: str, bench: MakeBench
     assert tried.complete
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_a_held_choice_is_that_of_masked_logits(seed: int, bench: MakeBench) -> None:
-    """The reference: minus infinity on all that the constraint forbids, then the free choice."""
+SAMPLINGS = [Sampling(0), Sampling(1), Sampling(0.8, 0.9, 5), Sampling(0, presence_penalty=1)]
+
+
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize(
+    "lark", ["start: /[a-z ]{3,9}/", 'start: "a" | "b" | "{"', "start: /(.|\\n)*/"]
+)
+def test_a_held_choice_is_that_of_masked_logits(
+    lark: str, sampling: Sampling, bench: MakeBench
+) -> None:
+    """The reference: minus infinity on all that the rules forbid, then the free choice."""
     it = bench()
-    held = it.schema(SCHEMAS["flat"]).begin()
-    ids = allowed_ids(held, it.model.vocabulary_size)
-    logits = 3 * torch.randn(
-        it.model.vocabulary_size, generator=torch.Generator().manual_seed(seed)
-    )
-    barred = torch.full_like(logits, -torch.inf).index_copy(0, ids, logits[ids])
-    for sampling in (Sampling(0), Sampling(1, seed=seed), Sampling(0.8, 0.9, 5, seed=seed)):
-        free = Pick(sampling, (), (), stop_ids=it.tokenizer.end_ids)
+    size, grammar = it.model.vocabulary_size, it.lark(lark)
+    ids = allowed_ids(grammar.begin(), size)
+    for seed in range(20):
+        logits = 3 * torch.randn(size, generator=torch.Generator().manual_seed(seed))
+        logits = logits.bfloat16().float()  # with equal ones among them
+        barred = torch.full_like(logits, -torch.inf)
+        barred[ids] = logits[ids]
+        free = Pick(replace(sampling, seed=seed), (), (5, 97, 98))
         [expected] = choose(barred[None], [free])
-        held = it.schema(SCHEMAS["flat"]).begin()
-        [found] = choose(logits[None], [replace(free, constraint=held)])
+        [found] = choose(logits[None], [replace(free, constraint=grammar.begin())])
         assert found.ids == expected.ids
 
 

@@ -1,4 +1,4 @@
-"""A worker in a root file system that its home describes, with its home's system calls.
+"""A part in a root file system that its home describes, with its home's system calls.
 
 Not a home: no enclave, no encryption. It shows that the files are enough, and that nothing is asked
 of the kernel that the home would not give.
@@ -39,10 +39,12 @@ class Home:
 
 
 def occlum_home(
-    layout: Layout, env: Mapping[str, str], libraries: Mapping[str, Path] | None = None
+    argv: Sequence[str],
+    layout: Layout,
+    env: Mapping[str, str],
+    libraries: Mapping[str, Path] | None = None,
 ) -> Home:
-    """The command is that of occlum/run.sh; `libraries` are the home's glibc, by name."""
-    argv = ("/bin/python3", "-m", "worker")
+    """`libraries` are the home's glibc, by name."""
     libraries = libraries or c_library()
     files = {f"/lib/x86_64-linux-gnu/{name}": path for name, path in libraries.items()}
     files |= {**layout.files, f"/lib64/{LOADER}": libraries[LOADER]}

@@ -26,7 +26,7 @@ def test_shipped_bom_has_no_fault(base: Path, monkeypatch: pytest.MonkeyPatch) -
     (base / "site").mkdir()
     monkeypatch.setenv("IMAGE", str(base))
     monkeypatch.setenv("SETTINGS", str(base / "settings"))
-    shipped = bom.read(ROOT / "occlum/worker.yaml")
+    shipped = bom.read(ROOT / "occlum/image.yaml")
     assert bom.check(shipped, base) == []
     layout = bom.lay_out(shipped, base)
     assert layout.files == {
@@ -64,6 +64,15 @@ def test_unknown_list_and_missing_target_are_named(base: Path) -> None:
 def test_content_of_a_folder_is_copied_without_it(base: Path) -> None:
     made = target(copy=[{"dirs": ["python/"]}, {"from": "python", "files": ["lib/a.txt"]}])
     assert set(bom.lay_out(made, base).files) == {"/opt/lib/a.txt", "/opt/a.txt"}
+
+
+def test_files_that_nobody_listed_are_found(base: Path, tmp_path: Path) -> None:
+    layout = bom.lay_out(target(copy=[{"dirs": ["python"]}]), base)
+    folder = tmp_path / "image"
+    for name in ("opt/python/lib/a.txt", "opt/occlum/glibc/lib/libc.so.6", "lib/libz.so.1"):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+    assert bom.strangers(layout, folder) == [folder / "lib/libz.so.1"]
 
 
 def test_what_is_no_yaml_is_told(tmp_path: Path) -> None:

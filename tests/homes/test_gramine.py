@@ -12,20 +12,22 @@ from homes.environment import FIXED
 from tests.homes.test_occlum import Change, drop, put
 
 ROOT = Path(__file__).parent.parent.parent
-TEMPLATE = (ROOT / "gramine/worker.manifest.template").read_text()
+TEMPLATES = ROOT / "gramine"
+VALUES = {
+    "arguments": "",
+    "image": "/image",
+    "settings": "/settings.toml",
+    "model": "",
+    "demonstration_key": "",
+    "log_level": "error",
+    "enclave_mb": PROFILES["1b"].gramine_bytes // 2**20,
+    "max_threads": PROFILES["1b"].gramine_threads,
+}
 
 
-def rendered(**changes: Any) -> str:
-    values = {
-        "arguments": '"worker"',
-        "image": "/image",
-        "settings": "/settings.toml",
-        "model": "",
-        "log_level": "error",
-        "enclave_mb": PROFILES["1b"].gramine_bytes // 2**20,
-        "max_threads": PROFILES["1b"].gramine_threads,
-    }
-    return gramine.render(TEMPLATE, {**values, **changes}, gramine.Runtime("/runtime"))
+def rendered(part: str = "worker", **changes: Any) -> str:
+    template = TEMPLATES / f"{part}.manifest.template"
+    return gramine.render(template, {**VALUES, **changes}, gramine.Runtime("/runtime"))
 
 
 def manifest() -> dict[str, Any]:
@@ -47,6 +49,28 @@ def test_encrypted_model_is_mounted_with_its_key() -> None:
     assert mount["key_name"] == "default"
 
 
+def test_what_gramine_s_own_tool_adds_is_known() -> None:
+    made = manifest()
+    made["sgx"].update(enable_stats=False, edmm_enable=False, use_exinfo=False)
+    made["sgx"]["cpu_features"].update(avx="unspecified", mpx="disabled", pkru="disabled")
+    assert gramine.check(made) == []
+
+
+def test_model_s_key_is_for_demonstrations() -> None:
+    made = gramine.parse(rendered(model="/encrypted", demonstration_key="00" * 16))
+    assert made["fs"]["insecure__keys"] == {"default": "00" * 16}
+    assert gramine.check(made, demonstration=True) == []
+    assert gramine.check(made) == ["fs.insecure__keys: is an insecure option"]
+
+
+def test_gpu_s_side_differs_in_its_command_alone() -> None:
+    made = gramine.parse(rendered("gpu"))
+    assert gramine.check(made) == []
+    assert made["loader"]["argv"][1:] == ["-m", "worker.gpu"]
+    made["loader"]["argv"][2] = "worker"
+    assert made == manifest()
+
+
 def test_environment_is_that_of_every_home() -> None:
     values = gramine.environment_of(manifest())
     assert values == {**FIXED, "LD_LIBRARY_PATH": "/lib:/opt/python/lib"}
@@ -54,7 +78,7 @@ def test_environment_is_that_of_every_home() -> None:
 
 def test_missing_value_of_the_template_is_told() -> None:
     with pytest.raises(ValueError, match="undefined"):
-        gramine.render("{{ absent }}", {}, gramine.Runtime())
+        gramine.render(TEMPLATES / "worker.manifest.template", {}, gramine.Runtime())
 
 
 @pytest.mark.parametrize(
@@ -73,6 +97,7 @@ def test_missing_value_of_the_template_is_told() -> None:
         (put("sgx/allowed_files", ["file:/etc/hosts"]), "must be empty"),
         (put("sgx/file_check_policy", "allow_all_but_log"), "unknown"),
         (put("sgx/edmm_enable", True), "needs use_exinfo"),
+        (put("sgx/enable_stats", True), "must be false"),
         (put("sgx/insecure__rpc_thread_num", 4), "insecure option"),
         (put("loader/insecure__use_cmdline_argv", True), "insecure option"),
         (put("loader/insecure__use_host_env", True), "insecure option"),

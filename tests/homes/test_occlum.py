@@ -58,6 +58,8 @@ HOST = {"target": "/models", "type": "hostfs", "source": "/models"}
         (drop("feature"), "feature: is missing"),
         (drop("metadata/product_id"), "metadata.product_id: is missing"),
         (put("metadata/debuggable", True), "must be false"),
+        (put("metadata/family_id/high", 0), "must be a text, not int"),
+        (put("metadata/ext_prod_id/low", "0xg"), "at most 16 hexadecimal digits"),
         (put("resource_limits/user_space_size", "1.5GB"), "'1.5GB' must be a whole number"),
         (put("resource_limits/user_space_size", "12G"), "must be a whole number"),
         (put("resource_limits/user_space_size", "1000TB"), "at most"),

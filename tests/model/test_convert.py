@@ -70,7 +70,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main([str(tmp_path)]) == 0
     before = (tmp_path / SINGLE).stat().st_mtime_ns
     assert main([str(tmp_path)]) == 1
-    assert "does not overwrite" in capsys.readouterr().err
+    assert "which is not overwritten" in capsys.readouterr().err
     assert (tmp_path / SINGLE).stat().st_mtime_ns == before
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from tests.model.checkpoints import config_of, save
 from tests.split.machines import serving, shelf_of
+from worker.execution.split.address import SCHEMES
 from worker.gpu.server import Server
 from worker.gpu.shelf import Shelf
 
@@ -25,4 +26,17 @@ def shelf(folder: Path) -> Shelf:
 @pytest.fixture
 def server(shelf: Shelf) -> Iterator[Server]:
     with serving(shelf) as it:
+        yield it
+
+
+@pytest.fixture(params=SCHEMES)
+def wire(request: pytest.FixtureRequest) -> str:
+    """The name of each wire in turn."""
+    return str(request.param)
+
+
+@pytest.fixture
+def any_server(shelf: Shelf, wire: str) -> Iterator[Server]:
+    """A server on each wire in turn."""
+    with serving(shelf, wire) as it:
         yield it

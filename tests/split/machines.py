@@ -1,21 +1,23 @@
 """GPU servers in threads, workers that use them, and wires on which somebody interferes."""
 
+import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 
-from cloister.ports import bind
 from tests.model.checkpoints import PAGE_SIZE, PAGES
+from tests.split.certificates import made_identity, pin_of
+from worker.execution.split.address import Identity, parse
 from worker.execution.split.execution import Numbers, SplitExecution
+from worker.execution.split.frames import Frames, Payload, Wire
 from worker.execution.split.gpus import Connect, Gpus
 from worker.execution.split.masks import LocalPool, MaskSource, NoMasks, OnEmpty
 from worker.execution.split.site import Calls, OnLoss
 from worker.execution.split.stream import MaskStream
-from worker.execution.split.tcp import Payload, Tcp, Wire
 from worker.execution.split.wire import Header, Op
 from worker.gpu.server import Server
 from worker.gpu.shelf import Shelf, load_shelf
@@ -31,10 +33,10 @@ def shelf_of(folder: Path, *, int8: bool = True) -> Shelf:
 
 
 @contextmanager
-def serving(shelf: Shelf, **options: object) -> Iterator[Server]:
-    """A running server; `port_of` tells where."""
-    with bind("127.0.0.1", 0) as bound:
-        server = Server(shelf, bound, **options)
+def serving(shelf: Shelf, wire: str = "tcp", **options: object) -> Iterator[Server]:
+    """A running server; its `url` tells where."""
+    with closing(parse("listen", place(wire)).listen(identity(wire))) as listener:
+        server = Server(shelf, listener, **options)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
         try:
@@ -44,13 +46,25 @@ def serving(shelf: Shelf, **options: object) -> Iterator[Server]:
             thread.join(20)
 
 
-def port_of(server: Server) -> int:
-    return server._bound.getsockname()[1]
+def place(wire: str) -> str:
+    """An address that nobody has."""
+    return f"shm://test-{secrets.token_hex(8)}" if wire == "shm" else f"{wire}://127.0.0.1:0"
+
+
+def identity(wire: str) -> Identity | None:
+    return made_identity("localhost") if wire == "tls" else None
 
 
 def to(server: Server) -> Connect:
     """Opens a wire to it."""
-    return lambda: Tcp.connect("127.0.0.1", port_of(server), 5)
+    return lambda: at(server.url)
+
+
+def at(url: str, timeout_s: float = 20) -> Frames:
+    address = parse("gpu", url)
+    if address.scheme == "tls":
+        address = replace(address, pin=pin_of(made_identity("localhost")))
+    return Frames(address.connect(timeout_s))
 
 
 def nowhere() -> Wire:
@@ -74,12 +88,13 @@ def split(
     numbers: Numbers = "ring",
     on_loss: OnLoss = "reject",
     chunk_rows: int = 128,
+    at_once: int = 2,
     token: bytes = b"",
     deadline_s: float = 20.0,
 ) -> Iterator[tuple[Decoder, SplitExecution]]:
     """A decoder whose linears the servers behind `connects` compute, and its execution."""
     named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
-    calls = Calls(Gpus(named, still), chunk_rows, on_loss)
+    calls = Calls(Gpus(named, still), chunk_rows, on_loss, at_once)
     masks = masks or (NoMasks() if numbers == "clear" else pool())
     execution = SplitExecution(calls, masks, numbers=numbers, token=token, deadline_s=deadline_s)
     try:

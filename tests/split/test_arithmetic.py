@@ -166,13 +166,19 @@ def test_check_finds_errors_that_cancel_and_rows_that_swap() -> None:
         assert not Check(weight.values).holds(x, wrong)
 
 
-def test_wrong_mask_product_is_found_too() -> None:
+def test_wrong_mask_product_is_found_and_made_good(caplog: pytest.LogCaptureFixture) -> None:
     weight, pool = weight_of(64), LocalPool(2**20, "wait", MaskStream())
     try:
         rows = ring(weight, pool).prepare(rows_of(64), to_send=True)
+        expected = rows.restore(answer(rows, weight))
+        assert not caplog.text
         rows._masks.products[2, 3] ^= np.uint32(2**31)
+        assert torch.equal(rows.restore(answer(rows, weight)), expected)
+        assert "mask's product" in caplog.text
+        lie = answer(rows, weight)
+        lie[0] ^= 1
         with pytest.raises(BadProduct):
-            rows.restore(answer(rows, weight))
+            rows.restore(lie)
     finally:
         pool.close()
 

@@ -27,10 +27,10 @@ from worker.model.source import find_model
 STEP = whole(prompt(30), scattered())
 
 
-def test_blind_computes_what_plain_integers_do_to_the_bit(folder: Path, server: Server) -> None:
+def test_blind_computes_what_plain_integers_do_to_the_bit(folder: Path, any_server: Server) -> None:
     with (
-        split(folder, to(server)) as (blind, _),
-        split(folder, to(server), masks=NoMasks()) as (plain, _),
+        split(folder, to(any_server)) as (blind, _),
+        split(folder, to(any_server), masks=NoMasks()) as (plain, _),
     ):
         assert torch.equal(blind.forward(STEP), plain.forward(STEP))
 
@@ -40,9 +40,11 @@ def test_blind_is_near_the_local_floats(folder: Path, server: Server) -> None:
         assert difference(blind.forward(STEP), ours(folder).forward(STEP)) < 0.1
 
 
-def test_plain_computes_the_local_logits_and_the_same_64_greedy_tokens(folder: Path) -> None:
+def test_plain_computes_the_local_logits_and_the_same_64_greedy_tokens(
+    folder: Path, wire: str
+) -> None:
     with (
-        serving(shelf_of(folder, int8=False)) as server,
+        serving(shelf_of(folder, int8=False), wire) as server,
         split(folder, to(server), numbers="clear") as (plain, execution),
     ):
         assert difference(plain.forward(STEP), ours(folder).forward(STEP)) < 1e-4
@@ -60,10 +62,10 @@ def test_blind_chooses_the_same_tokens_of_novice_as_local_nine_times_in_ten() ->
 
 
 @pytest.mark.parametrize("chunk_rows", [1, 7, 29, 30])
-def test_chunks_of_rows_compute_the_same(folder: Path, server: Server, chunk_rows: int) -> None:
-    with split(folder, to(server)) as (whole_rows, _):
+def test_chunks_of_rows_compute_the_same(folder: Path, any_server: Server, chunk_rows: int) -> None:
+    with split(folder, to(any_server)) as (whole_rows, _):
         expected = whole_rows.forward(STEP)
-    with split(folder, to(server), chunk_rows=chunk_rows) as (chunked, execution):
+    with split(folder, to(any_server), chunk_rows=chunk_rows) as (chunked, execution):
         assert torch.equal(chunked.forward(STEP), expected)
         assert execution.counts.calls == 9 * -(-30 // chunk_rows)
 
@@ -91,8 +93,8 @@ def test_masks_that_are_out_fail_the_request_if_told_so(folder: Path, server: Se
         decoder.forward(STEP)
 
 
-def test_several_workers_share_a_server(folder: Path, server: Server) -> None:
-    with split(folder, to(server)) as (one, _), split(folder, to(server)) as (other, _):
+def test_several_workers_share_a_server(folder: Path, any_server: Server) -> None:
+    with split(folder, to(any_server)) as (one, _), split(folder, to(any_server)) as (other, _):
         expected = one.forward(STEP)
         assert torch.equal(other.forward(STEP), expected)
         assert torch.equal(one.forward(STEP), expected)
@@ -152,16 +154,18 @@ def test_wrong_token_is_refused_and_never_shown(folder: Path, shelf: Shelf) -> N
         assert b"right-token" not in sent
 
 
-def test_worker_starts_without_its_gpu_and_takes_it_up_later(folder: Path, server: Server) -> None:
+def test_worker_starts_without_its_gpu_and_takes_it_up_later(
+    folder: Path, any_server: Server
+) -> None:
     away = [True]
 
     def sometimes() -> object:
-        return nowhere() if away[0] else to(server)()
+        return nowhere() if away[0] else to(any_server)()
 
     with split(folder, sometimes, on_loss="tee") as (decoder, execution):
         first = decoder.forward(STEP)
         assert (execution.counts.calls, execution.counts.in_tee) == (0, 9)
-        assert execution._masks._last_take < 0, "a mask was spent on a server that is lost"
+        assert execution._masks._last_take < 0, "a mask was spent on a any_server that is lost"
         away[0] = False
         execution._calls.gpus._endpoints[0]._down_until = 0
         assert torch.equal(decoder.forward(STEP), first)

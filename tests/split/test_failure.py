@@ -14,11 +14,10 @@ import torch
 
 from cloister.errors import Unavailable
 from tests.model.checkpoints import greedy, prompt, scattered, whole
-from tests.split.machines import Change, Meddler, split, to
+from tests.split.machines import Change, Meddler, at, split, to
 from worker.execution.split.gpus import Connect
 from worker.execution.split.masks import Masks, NoMasks
 from worker.execution.split.sites import SiteId
-from worker.execution.split.tcp import Tcp
 from worker.execution.split.wire import Header, Op, Status
 from worker.gpu.server import Server
 
@@ -99,9 +98,9 @@ def test_lie_is_found_and_leaves_no_trace(
         assert split_.counts.in_tee == 10 - place
 
 
-def test_liar_is_never_asked_again(folder: Path, server: Server) -> None:
-    liar = through(server, Once(3, flip(0, 1)))
-    with split(folder, liar, to(server)) as (decoder, execution):
+def test_liar_is_never_asked_again(folder: Path, any_server: Server) -> None:
+    liar = through(any_server, Once(3, flip(0, 1)))
+    with split(folder, liar, to(any_server)) as (decoder, execution):
         decoder.forward(STEP)
         decoder.forward(STEP)
         assert (execution.counts.calls, execution.counts.quarantined) == (3 + 7 + 9, 1)
@@ -115,12 +114,12 @@ def test_without_another_way_a_lie_fails_the_request(folder: Path, server: Serve
         decoder.forward(STEP)
 
 
-def test_another_server_gets_the_same_bytes(folder: Path, server: Server) -> None:
+def test_another_server_gets_the_same_bytes(folder: Path, any_server: Server) -> None:
     wires: list[Meddler] = []
 
     def noting(change: Change) -> Connect:
         def connect() -> Meddler:
-            wires.append(Meddler(to(server)(), change))
+            wires.append(Meddler(to(any_server)(), change))
             return wires[-1]
 
         return connect
@@ -151,18 +150,18 @@ def dies_after(server: Server, replies: int) -> Connect:
 
 @pytest.mark.parametrize("replies", [0, 4, 8])
 def test_server_that_dies_costs_one_call_and_no_new_prefill(
-    folder: Path, server: Server, replies: int
+    folder: Path, any_server: Server, replies: int
 ) -> None:
-    with split(folder, to(server)) as (honest, _):
+    with split(folder, to(any_server)) as (honest, _):
         expected = honest.forward(STEP)
-    dying = dies_after(server, replies)
-    with split(folder, dying, to(server)) as (decoder, execution):
+    dying = dies_after(any_server, replies)
+    with split(folder, dying, to(any_server)) as (decoder, execution):
         assert torch.equal(decoder.forward(STEP), expected)
         assert (execution.counts.calls, execution.counts.lost) == (10, 1)
         assert execution.counts.quarantined == 0
 
 
-def test_server_that_stalls_is_left_at_the_deadline(folder: Path, server: Server) -> None:
+def test_server_that_stalls_is_left_at_the_deadline(folder: Path, any_server: Server) -> None:
     class Stalling(Meddler):
         """Swallows calls."""
 
@@ -170,7 +169,7 @@ def test_server_that_stalls_is_left_at_the_deadline(folder: Path, server: Server
             if header.op is Op.HELLO:
                 super().send(header, payload, timeout_s)
 
-    stalling = lambda: Stalling(to(server)())  # noqa: E731
+    stalling = lambda: Stalling(to(any_server)())  # noqa: E731
     with split(folder, stalling, on_loss="tee", deadline_s=0.2) as (decoder, execution):
         decoder.forward(STEP)
         assert execution.counts.lost >= 1
@@ -184,9 +183,9 @@ def test_server_error_is_a_loss_and_no_lie(folder: Path, server: Server) -> None
         assert (execution.counts.quarantined, execution.counts.lost) == (0, 1)
 
 
-def test_failed_chunk_leaves_no_reply_behind(folder: Path, server: Server) -> None:
+def test_failed_chunk_leaves_no_reply_behind(folder: Path, any_server: Server) -> None:
     """A chunk fails while the next one is under way: the session ends, a new one works."""
-    liar = through(server, Once(1, zeros))
+    liar = through(any_server, Once(1, zeros))
     with split(folder, liar, on_loss="reject", chunk_rows=8) as (decoder, execution):
         with pytest.raises(Unavailable):
             decoder.forward(STEP)
@@ -210,7 +209,7 @@ def test_chunk_without_masks_leaves_no_reply_behind(folder: Path, server: Server
         decoder.forward(STEP)
 
 
-def start_gpu(folder: Path) -> tuple[subprocess.Popen[str], int]:
+def start_gpu(folder: Path) -> tuple[subprocess.Popen[str], str]:
     """A GPU server in a process of its own."""
     command = [
         sys.executable,
@@ -226,16 +225,14 @@ def start_gpu(folder: Path) -> tuple[subprocess.Popen[str], int]:
     )
     line = process.stderr.readline()
     assert "GPU server at tcp://127.0.0.1:" in line
-    return process, int(line.rpartition(":")[2])
+    return process, line.split()[-1]
 
 
 def test_killed_process_is_noticed_and_a_stopped_one_is_left(folder: Path) -> None:
-    one, port = start_gpu(folder)
-    other, other_port = start_gpu(folder)
+    one, url = start_gpu(folder)
+    other, other_url = start_gpu(folder)
     try:
-        connects = [
-            lambda port=port: Tcp.connect("127.0.0.1", port, 5) for port in (port, other_port)
-        ]
+        connects = [lambda url=url: at(url) for url in (url, other_url)]
         with split(folder, *connects, on_loss="tee", deadline_s=1) as (decoder, execution):
             tokens = greedy(decoder, prompt(12), 8)
             assert execution.counts.in_tee == 0

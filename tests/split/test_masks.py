@@ -113,13 +113,13 @@ def chi_square(counts: np.ndarray) -> float:
 
 
 def test_pool_stays_within_its_memory_and_fills_the_neediest() -> None:
-    made = pool(limit_rows=200)
+    made = pool(limit_rows=400)
     while made.fill_one():
         pass
-    assert made.ready_rows() == 192  # whole blocks of 64
-    made.take(SITES[0], 65)
+    assert made.ready_rows() == 384  # whole blocks of 128
+    made.take(SITES[0], 129)
     assert [made.fill_one(), made.fill_one()] == [True, False]  # a begun block still takes memory
-    assert made.ready_rows() == 191
+    assert made.ready_rows() == 383
     made.close()
 
 
@@ -139,7 +139,7 @@ def test_empty_pool_follows_its_policy() -> None:
         made.fill_one()
         made.fill_one()
         assert len(made.take(SITES[0], 60).words) == 60
-        assert made.ready_rows() == 4
+        assert made.ready_rows() == 68
         made.close()
 
 

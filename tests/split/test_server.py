@@ -1,8 +1,8 @@
 """The GPU server towards clients it does not know: exact checks, bounded memory, short errors."""
 
-import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -10,17 +10,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cloister.errors import BadSettings
-from tests.split.machines import port_of, serving, to
+from tests.split.certificates import made_identity
+from tests.split.machines import at, serving, to
+from worker.execution.split.frames import Frames
 from worker.execution.split.link import Call, Link, Terms
 from worker.execution.split.sites import SiteId
-from worker.execution.split.tcp import Tcp
 from worker.execution.split.wire import HEADER, BadFrame, Header, Kind, Op, Refused, Status
 from worker.gpu.__main__ import main
 from worker.gpu.batcher import Batcher, Job
+from worker.gpu.masks import main as helper_main
 from worker.gpu.server import Server
 from worker.gpu.session import WINDOW
 from worker.gpu.shelf import Linear, Shelf
@@ -33,7 +35,7 @@ def terms(shelf: Shelf) -> Terms:
 
 
 @contextmanager
-def greeted(server: Server, shelf: Shelf) -> Iterator[Tcp]:
+def greeted(server: Server, shelf: Shelf) -> Iterator[Frames]:
     """A wire after its handshake."""
     wire = to(server)()
     link = Link(wire, terms(shelf))
@@ -83,31 +85,25 @@ WRONG = {
 
 @pytest.mark.parametrize("wrong", WRONG)
 def test_wrong_header_is_refused_before_memory_is_taken(
-    server: Server, shelf: Shelf, wrong: str
+    any_server: Server, shelf: Shelf, wrong: str
 ) -> None:
     fields, status = WRONG[wrong]
-    with greeted(server, shelf) as wire:
+    with greeted(any_server, shelf) as wire:
         wire.send(replace(good(shelf), **fields), b"", 5)
         answer = wire.header(20, 5)
         assert (answer.op, answer.status, answer.size_bytes) == (Op.ERROR, status, 0)
         with pytest.raises(ConnectionResetError):
             wire.header(20, 5)
-    assert server.budget.used_bytes == 0
+    assert any_server.budget.used_bytes == 0
 
 
-@settings(max_examples=60)
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(raw=st.binary(min_size=HEADER.size, max_size=HEADER.size + 40))
-def test_noise_never_hurts(shelf: Shelf, raw: bytes) -> None:
-    with serving(shelf) as server:
-        for header in (raw, b"CLSP\x01\x04\x00\x00" + raw[8:]):
-            with greeted(server, shelf) as wire:
-                wire._socket.setblocking(True)
-                wire._socket.sendall(header[: HEADER.size])
-                wire._socket.shutdown(socket.SHUT_WR)
-                wire._socket.settimeout(20)
-                while wire._socket.recv(4096):
-                    pass
-        assert is_served(server, shelf)
+def test_noise_never_hurts(any_server: Server, shelf: Shelf, raw: bytes) -> None:
+    for header in (raw, b"CLSP\x01\x04\x00\x00" + raw[8:]):
+        with greeted(any_server, shelf) as wire:
+            put_raw(wire, header)
+    assert is_served(any_server, shelf)
 
 
 @given(st.binary(min_size=HEADER.size, max_size=HEADER.size))
@@ -130,15 +126,19 @@ def test_header_comes_back(op: Op, sequence: int, layer: int, kind: Kind) -> Non
 
 @pytest.mark.parametrize("cut", [0, 1, 20, HEADER.size, HEADER.size + 10])
 def test_worker_that_leaves_mid_frame_gives_everything_back(
-    server: Server, shelf: Shelf, cut: int
+    any_server: Server, shelf: Shelf, cut: int
 ) -> None:
     call = call_of(shelf)
-    with greeted(server, shelf) as wire:
-        wire._socket.setblocking(True)
-        wire._socket.sendall((call.header(1).pack() + bytes(call.payload))[:cut])
-    assert is_served(server, shelf)
-    wait_until_alone(server)
-    assert server.budget.used_bytes == 0
+    with greeted(any_server, shelf) as wire:
+        put_raw(wire, (call.header(1).pack() + bytes(call.payload))[:cut])
+    assert is_served(any_server, shelf)
+    wait_until_alone(any_server)
+    assert any_server.budget.used_bytes == 0
+
+
+def put_raw(wire: Frames, raw: bytes) -> None:
+    """Bytes that need not be a frame."""
+    wire._pipe.write([memoryview(raw)], time.monotonic() + 20)
 
 
 def wait_until_alone(server: Server) -> None:
@@ -147,37 +147,36 @@ def wait_until_alone(server: Server) -> None:
     assert not server._sessions
 
 
-def test_before_hello_nothing_is_computed(server: Server, shelf: Shelf) -> None:
-    wire = to(server)()
+def test_before_hello_nothing_is_computed(any_server: Server, shelf: Shelf) -> None:
+    wire = to(any_server)()
     assert wire.header(5, 5).op is Op.CHALLENGE
     wire.payload(32, 5)
     wire.send(good(shelf), call_of(shelf).payload, 5)
     assert wire.header(5, 5).status is Status.MALFORMED
     wire.close()
-    assert server.batcher.products == 0
+    assert any_server.batcher.products == 0
 
 
-def test_slow_reader_holds_up_nobody_else(server: Server, shelf: Shelf) -> None:
-    slow = Link(to(server)(), terms(shelf))
-    slow._wire._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+def test_slow_reader_holds_up_nobody_else(any_server: Server, shelf: Shelf) -> None:
+    slow = Link(to(any_server)(), terms(shelf))
     for _ in range(WINDOW):
         slow.send(call_of(shelf, rows=128))
-    assert is_served(server, shelf)
+    assert is_served(any_server, shelf)
     slow.close()
-    wait_until_alone(server)
-    assert server.budget.used_bytes == 0
+    wait_until_alone(any_server)
+    assert any_server.budget.used_bytes == 0
 
 
-def test_worker_beyond_the_limit_is_sent_away(shelf: Shelf) -> None:
-    with serving(shelf, most_sessions=1) as server:
+def test_worker_beyond_the_limit_is_sent_away(shelf: Shelf, wire: str) -> None:
+    with serving(shelf, wire, most_sessions=1) as server:
         first = Link(to(server)(), terms(shelf))
         with pytest.raises(OSError):
             Link(to(server)(), terms(shelf))
         first.close()
 
 
-def test_calls_wait_for_memory_and_all_are_answered(shelf: Shelf) -> None:
-    with serving(shelf, most_rows=4, memory_bytes=4 * 4 * 400) as server:
+def test_calls_wait_for_memory_and_all_are_answered(shelf: Shelf, wire: str) -> None:
+    with serving(shelf, wire, most_rows=4, memory_bytes=4 * 4 * 400) as server:
         with ThreadPoolExecutor(6) as pool:
             assert all(pool.map(lambda _: is_served(server, shelf), range(24)))
         wait_until_alone(server)
@@ -249,6 +248,9 @@ def test_failing_device_answers_a_code_and_logs_no_rows(
     [
         (["--listen", "tcp://0.0.0.0:0"], "CLOISTER_GPU_TOKEN"),
         (["--listen", "127.0.0.1:1"], "must be an address such as"),
+        (["--listen", "tls://127.0.0.1:0"], "needs both"),
+        (["--listen", "tcp://127.0.0.1:0", "--tls-cert", "x", "--tls-key", "y"], "tls_cert"),
+        (["--listen", "tls://127.0.0.1:0", "--tls-cert", "x", "--tls-key", "y"], "cannot be used"),
         (["--listen", "tcp://127.0.0.1:0", "--device", "tpu"], "must be cpu, cuda"),
         (["--listen", "tcp://127.0.0.1:0", "--device", "cuda:0"], "cannot be used"),
         (["--listen", "tcp://127.0.0.1:0", "--model", "/nowhere"], "no folder"),
@@ -266,12 +268,32 @@ def test_bad_start_is_one_line(
     assert error.count("\n") == 1
 
 
-def test_server_ends_with_its_sessions_open(shelf: Shelf) -> None:
-    with serving(shelf) as server:
+def test_floats_are_not_served_in_clear_beyond_loopback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CLOISTER_GPU_TOKEN", "a-token-for-tests")
+    for scheme in ("tcp", "zmq", "grpc"):
+        assert main(["--listen", f"{scheme}://0.0.0.0:0", "--weights", "float"]) == 2
+        assert "use tls://" in capsys.readouterr().err
+
+
+def test_helper_listens_with_tls_alone_and_beyond_loopback_with_a_token(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made = made_identity("localhost")
+    files = ["--tls-cert", str(made.certificate), "--tls-key", str(made.key)]
+    assert helper_main(["--listen", "tcp://127.0.0.1:0"]) == 2
+    assert "tls://" in capsys.readouterr().err
+    assert helper_main(["--listen", "tls://0.0.0.0:0", *files]) == 2
+    assert "CLOISTER_MASKS_TOKEN" in capsys.readouterr().err
+
+
+def test_server_ends_with_its_sessions_open(shelf: Shelf, wire: str) -> None:
+    with serving(shelf, wire) as server:
         links = [Link(to(server)(), terms(shelf)) for _ in range(3)]
     for link in links:
         with pytest.raises(OSError):
             link.receive(link.send(call_of(shelf)))
         link.close()
     with pytest.raises(OSError):
-        Tcp.connect("127.0.0.1", port_of(server), 5)
+        at(server.url, 0.5)

@@ -43,6 +43,7 @@ class FakeOpenAI:
     """One server. Change `script` and `models` at any time; read `bodies` and wait for `left`."""
 
     models: tuple[str, ...] = ("novice", "sage")
+    execution: str | None = None  # of all models, if it is told
     script: Script = field(default_factory=Script)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -61,7 +62,9 @@ class FakeOpenAI:
 
     async def _models(self, request: Request) -> JSONResponse:
         self.keys.append(request.headers.get("authorization", ""))
-        return JSONResponse({"object": "list", "data": [{"id": name} for name in self.models]})
+        told = {} if self.execution is None else {"execution": self.execution}
+        data = [{"id": name, **told} for name in self.models]
+        return JSONResponse({"object": "list", "data": data})
 
     async def _chat(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)

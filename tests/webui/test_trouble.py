@@ -134,6 +134,24 @@ async def test_refresh_finds_new_models(tab: Tab, fake: FakeOpenAI) -> None:
     await expect(tab.page.locator("#model input")).to_have_value("scholar")
 
 
+async def test_the_privacy_mode_stands_beside_the_models_name(tab: Tab, fake: FakeOpenAI) -> None:
+    fake.execution = "split-blind"
+    await tab.button("Refresh models").click()
+    await expect(tab.page.locator("#model input")).to_have_value("novice · split-blind")
+    await tab.ask("Hello")
+    await expect(tab.answer).to_contain_text("Good day")
+    assert fake.bodies[-1]["model"] == "novice"
+
+
+@pytest.mark.parametrize("execution", ["local", None])
+async def test_a_model_without_a_gpu_is_shown_by_its_name(
+    tab: Tab, fake: FakeOpenAI, execution: str | None
+) -> None:
+    fake.execution, fake.models = execution, ("scholar",)
+    await tab.button("Refresh models").click()
+    await expect(tab.page.locator("#model input")).to_have_value("scholar")
+
+
 async def test_a_page_opened_too_early_answers_as_soon_as_it_can(
     browser: Browser, page_url: str, fake: FakeOpenAI
 ) -> None:

@@ -34,6 +34,8 @@ class ThinkingReader:
         held, self._held = self._held, ""
         if self._state == "inside":
             return self._thought(held.rstrip())
+        if self._state == "border":
+            held = held.lstrip()
         return [*self._inner.push(held), *self._inner.end()]
 
     def _start(self) -> bool:

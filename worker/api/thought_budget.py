@@ -54,12 +54,16 @@ class Thought:
         place, bit = divmod(self._forced[0], 8)
         return bytes(place) + bytes([1 << bit]) + bytes(len(self._free) - place - 1)
 
-    def accept(self, token: int) -> None:
+    def take(self, token: int) -> bool:
         if self._forced:
+            if token != self._forced[0]:
+                return False
             self._forced.popleft()
-            return
-        if self._state == "after":
-            return
+        elif self._state != "after":
+            self._watch(token)
+        return True
+
+    def _watch(self, token: int) -> None:
         self._text += self._budget.tokenizer.decode([token])
         if self._state == "start":
             self._start()

@@ -85,8 +85,6 @@ def main(argv: Sequence[str]) -> int:
 
 def measure(worker: "Worker", model: str, prompt: int, tokens: int, rounds: int) -> Figures:
     """Generate greedily and alone, `rounds` times after a warm-up. Raises `BadSettings`."""
-    import torch
-
     if tokens < 2:
         raise BadSettings("--tokens must be at least 2: a first one and a later one")
     if prompt + tokens > worker.served.context_length:
@@ -96,7 +94,7 @@ def measure(worker: "Worker", model: str, prompt: int, tokens: int, rounds: int)
     done = [generate(worker.engine, ids, tokens, place) for place in range(rounds + 1)][1:]
     return Figures(
         model=Path(model).name,
-        threads=torch.get_num_threads(),
+        threads=worker.threads,
         prompt_tokens=prompt,
         tokens=tokens,
         first_s=statistics.median(one.times_s[0] for one in done),

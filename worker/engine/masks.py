@@ -10,8 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
 import numpy as np
-import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from cloister.errors import CloisterError, InternalError
 from worker.engine.request import Constraint
@@ -20,8 +19,8 @@ SMALL = 2**15
 """Words up to which masks are made only where they are used (docs/log.md)."""
 
 
-def allowed_ids(constraint: Constraint, vocabulary_size: int) -> Tensor:
-    """The ids that may come next, rising, int64 [at least 1].
+def allowed_ids(constraint: Constraint, vocabulary_size: int) -> NDArray[np.int64]:
+    """The ids that may come next, rising, at least one.
 
     Raises `CloisterError` when the rules cannot be followed, or leave nothing to choose.
     """
@@ -29,7 +28,7 @@ def allowed_ids(constraint: Constraint, vocabulary_size: int) -> Tensor:
     ids = np.flatnonzero(np.unpackbits(packed, count=vocabulary_size, bitorder="little"))
     if not len(ids):
         raise InternalError("the grammar leaves no token to choose")
-    return torch.from_numpy(ids)
+    return ids
 
 
 class Masks:

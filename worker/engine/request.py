@@ -36,6 +36,11 @@ class Sampling:
     seed: int = 0
 
     @property
+    def is_plain(self) -> bool:
+        """Is it the most probable token that is wanted, and nothing else?"""
+        return self.temperature == 0 and not self.has_penalties and not self.bias
+
+    @property
     def has_penalties(self) -> bool:
         return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
 

@@ -11,7 +11,9 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cloister.errors import CloisterError
@@ -63,8 +65,8 @@ class Pick:
 
     @property
     def is_plain(self) -> bool:
-        """Is it the most probable token that is wanted, and nothing else?"""
-        return self.sampling.temperature == 0 and not self.changes_logits
+        """Is it the most probable token that is wanted, whichever it is?"""
+        return self.sampling.is_plain and not self.banned
 
     @property
     def changes_logits(self) -> bool:
@@ -192,15 +194,22 @@ def _choose_row(logits: Tensor, row: int, highest: int, pick: Pick) -> int:
     adjusted = adjust(logits[row], pick)
     if constraint is None:
         return _draw(adjusted, pick)
-    ids = allowed_ids(constraint, len(adjusted))
-    id = int(ids[_draw(adjusted.index_select(0, ids), pick)])
+    id = _draw_allowed(adjusted, allowed_ids(constraint, len(adjusted)), pick)
     taken = constraint.take(id)
     assert taken, "a mask allows what the constraint takes"
     return id
 
 
+def _draw_allowed(logits: Tensor, ids: NDArray[np.int64], pick: Pick) -> int:
+    values = logits.numpy()  # quicker than tensors where few are touched
+    if pick.sampling.temperature == 0:
+        return int(ids[values[ids].argmax()])
+    left = np.full_like(values, -np.inf)
+    left[ids] = values[ids]
+    return _draw(torch.from_numpy(left), pick)
+
+
 def _draw(logits: Tensor, pick: Pick) -> int:
-    """The place of the chosen one."""
     if pick.sampling.temperature == 0:
         return int(logits.argmax())
     ids, probabilities = candidates(logits, pick.sampling)

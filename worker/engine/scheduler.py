@@ -103,12 +103,12 @@ class Plan:
 
     @property
     def masked(self) -> list[Constraint]:
-        """The constraints whose masks the step surely needs: greedy choices are tried first."""
+        """The constraints whose masks the step surely needs: plain choices are tried first."""
         sequences = [share.sequence for share in self.completing]
         return [
             sequence.constraint
             for sequence in sequences
-            if sequence.constraint is not None and sequence.request.sampling.temperature > 0
+            if sequence.constraint is not None and not sequence.request.sampling.is_plain
         ]
 
     @property

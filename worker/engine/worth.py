@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ALLOWANCE = 0.02
+ALLOWANCE = 0.01
 """Tokens a step that a sequence may lose by guesses."""
 
 SAVED = 0.5
@@ -31,8 +31,14 @@ STEPS_MEMORY = 0.98
 OUTLIER = 2.0
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
+FIRMNESS = (0.01, 0.01, 20.0, 80.0)
+"""How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
+
 STEPS_BETWEEN = 16
 """Steps after which the cost is computed anew."""
+
+CAUTION = 1.5
+"""Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
 CHEAPEST = 0.005  # tokens; noise may make rows look free
 
@@ -74,7 +80,7 @@ class Stopwatch:
         plain = float(self._line[0] + self._line[1] * sequences)
         if plain <= 0:
             return Cost(FIRST_FIXED * sequences, FIRST_ROW)
-        fixed, row = (float(part) * sequences / plain for part in self._line[2:])
+        fixed, row = (CAUTION * float(part) * sequences / plain for part in self._line[2:])
         return Cost(max(fixed, CHEAPEST), max(row, CHEAPEST))
 
     def _fit(self) -> np.ndarray:
@@ -82,7 +88,7 @@ class Stopwatch:
         mean = self._products[0] / weight
         each = mean * weight / sequences  # seconds a token
         belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * each])
-        firmness = np.diag([0.01, 0.01, 1.0, 4.0])
+        firmness = np.diag(FIRMNESS)
         return np.linalg.solve(self._moments + firmness, self._products + firmness @ belief)
 
 

@@ -1,5 +1,6 @@
 """The local execution: every linear runs here, in the TEE, on weights that stay in memory."""
 
+import sys
 from collections.abc import Callable, MutableMapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -10,18 +11,23 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.engine.step import Step
-from worker.execution.seam import Part, Pending, Site, SiteSpec, Weight
+from worker.execution.seam import Pace, Part, Pending, Site, SiteSpec, Weight
 from worker.kernels.lowbit import Codes
 from worker.kernels.native import Kernels
 from worker.kernels.packed import Packed, pack
 from worker.kernels.twins import Twins
 from worker.model.norm import rms_norm
 
+WHOLE = Pace(rows=sys.maxsize, at_once=1)
+"""All rows at once: large products are the fastest."""
+
 FEW_ROWS = 1  # the row count that the packed layout is made for
 
 
 class LocalExecution:
     """Computes at once, holds everything, shares with nobody. `kernels` compute low-bit weights."""
+
+    pace = WHOLE
 
     def __init__(self, kernels: Kernels | None = None) -> None:
         self._kernels = kernels or Twins()
@@ -61,6 +67,9 @@ class Done:
 
     def result(self) -> Tensor:
         return self.value
+
+    def abandon(self) -> None:
+        pass
 
 
 class LookUp:

@@ -67,6 +67,9 @@ class Pending(Protocol):
     def result(self) -> Tensor:
         """Wait for it. [rows, width]; the caller's to overwrite."""
 
+    def abandon(self) -> None:
+        """Nobody will ask for it."""
+
 
 class Site(Protocol):
     """A linear at its place."""
@@ -80,8 +83,21 @@ class Site(Protocol):
         """`submit(x).result()`"""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a step goes through the layers: `rows` of it at a time, `at_once` such pieces under way.
+
+    Pieces end where attention allows it, so one may have more rows.
+    """
+
+    rows: int
+    at_once: int
+
+
 class Execution(Protocol):
     """A way to run the decoder's linear layers."""
+
+    pace: Pace
 
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
         """Take a weight in at build time and answer the site that uses it."""

@@ -24,7 +24,7 @@ class Job:
 
     site: SiteId
     rows: int
-    payload: bytearray = field(repr=False)
+    payload: bytearray | memoryview = field(repr=False)
     done: Callable[[memoryview | None], None] = field(repr=False)
 
 

@@ -1,18 +1,18 @@
 """Puts a GPU server together."""
 
 import os
-import socket
 
 import torch
 
 from cloister.errors import BadSettings
+from worker.execution.split.pipe import Listener
 from worker.gpu.server import Server
 from worker.gpu.settings import GpuSettings
 from worker.gpu.shelf import load_shelf
 from worker.model.source import find_model
 
 
-def build(settings: GpuSettings, bound: socket.socket) -> Server:
+def build(settings: GpuSettings, listener: Listener, *, takes_seeds: bool = False) -> Server:
     """Load the linears, try the device's arithmetic, and answer a server that may run.
 
     Raises:
@@ -28,11 +28,12 @@ def build(settings: GpuSettings, bound: socket.socket) -> Server:
     )
     return Server(
         shelf,
-        bound,
+        listener,
         token=settings.token.get_secret_value().encode() if settings.token else b"",
         most_rows=settings.rows,
         most_sessions=settings.connections,
         memory_bytes=settings.memory_mb * 2**20,
+        takes_seeds=takes_seeds,
     )
 
 

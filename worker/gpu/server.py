@@ -1,62 +1,68 @@
 """Accepts workers and gives each a session; bounded in sessions, calls and bytes."""
 
 import logging
-import socket
 import threading
 
 from cloister.errors import BadSettings
-from worker.execution.split.tcp import Tcp
-from worker.execution.split.wire import DTYPES
+from worker.execution.split.frames import Frames
+from worker.execution.split.pipe import Listener, Pipe
+from worker.execution.split.wire import DTYPES, Kind
 from worker.gpu.batcher import Batcher
 from worker.gpu.budget import Budget
 from worker.gpu.session import House, Session
 from worker.gpu.shelf import Shelf
 
+RETRY_S = 0.1  # after a connection that could not be taken
+
 log = logging.getLogger(__name__)
 
 
 class Server:
-    """Serves a shelf on a socket that is bound already."""
+    """Serves a shelf at a place that is taken already: as a GPU, or with seeds as a helper."""
 
     def __init__(
         self,
         shelf: Shelf,
-        bound: socket.socket,
+        listener: Listener,
         *,
         token: bytes = b"",
         most_rows: int = 128,
         most_sessions: int = 16,
         memory_bytes: int = 512 * 2**20,
+        takes_seeds: bool = False,
     ) -> None:
         largest = _largest_call(shelf, most_rows)
         if largest > memory_bytes:
             raise BadSettings(
                 f"memory_mb is too small: one call of {most_rows} rows takes {largest} bytes"
             )
-        self._bound = bound
+        self.url = listener.url
+        self._listener = listener
         self._most_sessions = most_sessions
         self.batcher = Batcher(shelf, most_rows)
         self.budget = Budget(memory_bytes)
-        self._house = House(shelf, self.batcher, self.budget, most_rows, token)
+        kind = Kind.SEED if takes_seeds else shelf.kind
+        self._house = House(shelf, self.batcher, self.budget, most_rows, token, kind)
         self._sessions: dict[Session, threading.Thread] = {}
         self._lock = threading.Lock()
-        self._closed = False
-        bound.listen()  # who knocks from here on waits for `run`
+        self._closed = threading.Event()
+        listener.start()  # who knocks from here on waits for `run`
 
     def run(self) -> None:
         """Accept until `close` is called."""
         self.batcher.start()
-        while not self._closed:
+        while not self._closed.is_set():
             try:
-                connected, _ = self._bound.accept()
-            except OSError:
-                break  # closed
-            self._admit(connected)
+                pipe = self._listener.accept()
+            except OSError as error:
+                self._bear(error)
+                continue
+            self._admit(pipe)
 
     def close(self) -> None:
         """Stop accepting, end all sessions, wait for them."""
-        self._closed = True
-        self._bound.shutdown(socket.SHUT_RDWR)
+        self._closed.set()
+        self._listener.close()
         with self._lock:
             living = dict(self._sessions)
         for session in living:
@@ -65,13 +71,19 @@ class Server:
             thread.join()
         self.batcher.close()
 
-    def _admit(self, connected: socket.socket) -> None:
+    def _bear(self, error: OSError) -> None:
+        """One connection that could not be taken is no reason to take no more."""
+        if not self._closed.wait(RETRY_S):
+            log.warning("a connection could not be taken: %s", error.strerror or error)
+
+    def _admit(self, pipe: Pipe) -> None:
         with self._lock:
-            if self._closed or len(self._sessions) >= self._most_sessions:
+            if self._closed.is_set() or len(self._sessions) >= self._most_sessions:
                 log.warning("%d workers are connected; one more is sent away", len(self._sessions))
-                connected.close()
+                pipe.shut()
+                pipe.close()
                 return
-            session = Session(Tcp(connected), self._house)
+            session = Session(Frames(pipe), self._house)
             thread = threading.Thread(
                 target=self._serve, args=(session,), name="session", daemon=True
             )

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from worker.execution.split.tcp import Wire
+from worker.execution.split.frames import Wire
+from worker.execution.split.stream import expand
 from worker.execution.split.wire import (
     DTYPES,
     HELLO_BYTES,
@@ -20,6 +21,7 @@ from worker.execution.split.wire import (
     NONCE_BYTES,
     BadFrame,
     Header,
+    Kind,
     Op,
     Refused,
     Status,
@@ -45,6 +47,7 @@ class House:
     budget: Budget
     most_rows: int
     token: bytes = field(repr=False)
+    kind: Kind  # of all calls: rows as the shelf's, or seeds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,7 @@ class Session:
         self._replies: SimpleQueue[Reply | None] = SimpleQueue()
         self._window = threading.Semaphore(WINDOW)
         self._broken = threading.Event()
+        self._item_bytes = DTYPES[house.shelf.kind].itemsize
 
     def run(self) -> None:
         """Serve until the worker leaves or breaks the protocol."""
@@ -99,7 +103,9 @@ class Session:
         shelf = self._house.shelf
         if not hmac.compare_digest(proof, prove(self._house.token, nonce, digest)):
             raise Refused(Status.WRONG_TOKEN)
-        if digest != shelf.digest or header.kind is not shelf.kind:
+        if (header.kind is Kind.SEED) != (self._house.kind is Kind.SEED):
+            raise Refused(Status.OTHER_PURPOSE)
+        if digest != shelf.digest or header.kind is not self._house.kind:
             raise Refused(Status.OTHER_WEIGHTS)
         limits = LIMITS.pack(self._house.most_rows, WINDOW)
         self._wire.send(Header(Op.WELCOME, size_bytes=len(limits)), limits, HELLO_S)
@@ -107,11 +113,11 @@ class Session:
     def _take_call(self) -> None:
         header = self._wire.header(None, FRAME_S)
         linear = self._checked(header)
-        size_bytes = header.size_bytes + _reply_bytes(header, linear)
+        size_bytes = header.rows * (linear.inputs + linear.outputs) * self._item_bytes
         self._window.acquire()
         self._house.budget.take(size_bytes)
         try:
-            payload = self._wire.payload(header.size_bytes, FRAME_S)
+            payload = self._rows(header, self._wire.payload(header.size_bytes, FRAME_S))
         except BaseException:
             self._give_back(size_bytes)
             raise
@@ -125,13 +131,18 @@ class Session:
         linear = self._house.shelf.linears.get(header.site)
         if linear is None:
             raise Refused(Status.UNKNOWN_SITE)
-        if header.kind is not self._house.shelf.kind:
+        if header.kind is not self._house.kind:
             raise Refused(Status.WRONG_SHAPE)
         try:
             header.payload(linear.inputs, self._house.most_rows)
         except BadFrame:
             raise Refused(Status.WRONG_SHAPE) from None
         return linear
+
+    def _rows(self, header: Header, payload: bytearray) -> memoryview:
+        if header.kind is not Kind.SEED:
+            return memoryview(payload)
+        return expand(bytes(payload), header.rows, header.columns).data.cast("B")
 
     def _answer(
         self, call: Header, linear: Linear, size_bytes: int
@@ -140,7 +151,8 @@ class Session:
             header = Header(Op.ERROR, call.sequence, status=Status.FAILED)
             if product is not None:
                 sizes = call.rows, linear.outputs, len(product)
-                header = Header(Op.PRODUCT, call.sequence, call.site, call.kind, *sizes)
+                kind = self._house.shelf.kind
+                header = Header(Op.PRODUCT, call.sequence, call.site, kind, *sizes)
             self._replies.put(Reply(header, product or b"", size_bytes))
 
         return done
@@ -172,7 +184,3 @@ class Session:
         self._replies.put(None)
         writer.join()
         self._wire.close()
-
-
-def _reply_bytes(call: Header, linear: Linear) -> int:
-    return call.rows * linear.outputs * DTYPES[call.kind].itemsize

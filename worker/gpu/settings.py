@@ -1,7 +1,7 @@
 """The GPU server's settings; `cloister gpu --help` prints them."""
 
 import re
-from ipaddress import ip_address
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
@@ -24,7 +24,13 @@ class GpuSettings(Settings):
         "int8", description="int8 for modes blind and plain-int, float for plain."
     )
     device: str = Field("cpu", description="Where to compute: cpu, cuda or cuda:N.")
-    listen: str = Field("tcp://127.0.0.1:50051", description="Address to listen on; port 0: any.")
+    listen: str = Field(
+        "tcp://127.0.0.1:50051",
+        description="Where to listen: tcp://, tls://, zmq:// or grpc://host:port, or shm://name on "
+        "the workers' own machine; port 0: any.",
+    )
+    tls_cert: Path | None = Field(None, description="Certificate chain for tls://, a PEM file.")
+    tls_key: Path | None = Field(None, description="Its key, a PEM file.")
     token: SecretStr | None = Field(
         None, description="Secret shared with the workers; required beyond loopback."
     )
@@ -42,9 +48,22 @@ class GpuSettings(Settings):
             raise ValueError(f"device = {self.device!r} must be cpu, cuda or cuda:N")
         return self
 
+    @model_validator(mode="after")
+    def _certificate_is_for_tls(self) -> Self:
+        given = (self.tls_cert is not None, self.tls_key is not None)
+        if given != (self.listen.startswith("tls://"),) * 2:
+            raise ValueError("tls_cert and tls_key are for listen = 'tls://...', which needs both")
+        return self
 
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+
+class MasksSettings(GpuSettings):
+    """Multiply masks for workers; in other hands than their GPU servers."""
+
+    program: ClassVar[str] = "masks"
+
+    weights: Literal["int8"] = Field("int8", description="Masks are integers.")
+    listen: str = Field(
+        "tls://127.0.0.1:50052",
+        pattern="^tls://",
+        description="Where to listen: tls://host:port; port 0: any.",
+    )

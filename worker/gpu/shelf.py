@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -11,8 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.engine.step import Step
-from worker.execution.local import LookUp
-from worker.execution.seam import Part, Site, SiteSpec, Weight
+from worker.execution.local import WHOLE, LookUp
+from worker.execution.seam import Execution, Part, Site, SiteSpec, Weight
 from worker.execution.split.products import KINDS, choose
 from worker.execution.split.sites import Digest, SiteId, site_id, to_int8
 from worker.execution.split.wire import KINDS as WIRE_KINDS
@@ -44,13 +45,21 @@ class Shelf:
 
 def load_shelf(folder: Path, dtype: WeightType, device: torch.device, *, int8: bool) -> Shelf:
     """Read a model folder. Raises `BadModel`; `BadSettings` if the device computes wrongly."""
+    load = partial(load_model, folder, dtype=dtype, low_bit="none", page_count=1)
+    return collect(lambda execution: load(execution=execution), device, int8=int8)
+
+
+def collect(build: Callable[[Execution], object], device: torch.device, *, int8: bool) -> Shelf:
+    """The linears of the decoder that `build` makes. Raises `BadSettings` as above."""
     collecting = _Collecting(device, int8=int8)
-    load_model(folder, execution=collecting, dtype=dtype, low_bit="none", page_count=1)
+    build(collecting)
     return collecting.shelf()
 
 
 class _Collecting:
     """An execution that runs nothing: it takes the weights that the decoder hands out."""
+
+    pace = WHOLE
 
     def __init__(self, device: torch.device, *, int8: bool) -> None:
         self._device = device

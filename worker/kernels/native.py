@@ -93,8 +93,9 @@ class Native:
         return out
 
     def close(self) -> None:
-        """Let the helpers end."""
+        """Let the helpers end; the caller computes alone from now on."""
         self._library.dismiss(self._helpers)
+        self._helpers = 0
 
 
 def _matrix(packed: Packed) -> Matrix:

@@ -5,7 +5,7 @@ together stand together; `wanted` undoes that for the logits.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -64,6 +64,32 @@ class Batch:
     wanted: Tensor  # [wanted rows] int64, in the step's order
     spans: dict[int | None, tuple[Span, ...]]  # by sliding window
 
+    def pieces(self, rows: int) -> "Iterator[Piece]":
+        """Its rows in pieces of whole spans: of `rows` at most, unless one span has more.
+
+        A row's own sequence is in its piece or in those before it, as far as it may see.
+        """
+        counts = [span.sequences * span.rows for span in next(iter(self.spans.values()))]
+        first = first_row = 0
+        for last, end_row in _ends(counts, rows):
+            spans = {
+                window: tuple(_shifted(span, first_row) for span in each[first:last])
+                for window, each in self.spans.items()
+            }
+            own = slice(first_row, end_row)
+            yield Piece(own, self.positions[own], self.slots[own], spans)
+            first, first_row = last, end_row
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive `rows` of a batch that go through the layers together; spans count from 0."""
+
+    rows: slice
+    positions: Tensor
+    slots: Tensor
+    spans: dict[int | None, tuple[Span, ...]]
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -95,10 +121,28 @@ def lay_out(step: Step, layout: Layout) -> Batch:
     )
 
 
+def _ends(counts: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Where pieces end: (spans, rows) so far."""
+    rows = begun = 0
+    for index, count in enumerate(counts):
+        if rows > begun and rows + count - begun > most:
+            yield index, rows
+            begun = rows
+        rows += count
+    yield len(counts), rows
+
+
+def _shifted(span: Span, by: int) -> Span:
+    return replace(span, first_row=span.first_row - by)
+
+
 def _groups(step: Step) -> list[list[Block]]:
-    """Cut segments into blocks, and join short blocks of equal rows and similar length."""
+    """Cut segments into blocks, and join short blocks of equal rows and similar length.
+
+    Long blocks come first, so that a segment's last one, which may be short, comes last.
+    """
     groups: list[list[Block]] = []
-    for block in sorted(_blocks(step), key=lambda block: (block.rows, block.end)):
+    for block in sorted(_blocks(step), key=lambda block: (-block.rows, block.end)):
         if groups and _fits(groups[-1][0], block):
             groups[-1].append(block)
         else:

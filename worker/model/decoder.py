@@ -9,12 +9,13 @@ from torch import Tensor
 from worker.engine.step import Step
 from worker.execution.seam import Execution, Norm, Part, Site, SiteSpec
 from worker.model.attention import attend
-from worker.model.batch import Batch, Layout, lay_out
+from worker.model.batch import Layout, Piece, lay_out
 from worker.model.cache import Cache
 from worker.model.config import ModelConfig
 from worker.model.norm import rms_norm
 from worker.model.parameters import LayerWeights, ModelWeights
 from worker.model.rope import Rope, Rotation
+from worker.model.turns import Flow, in_turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,26 +88,32 @@ class Decoder:
         The result is an inference tensor: clone it before changing it in place.
         """
         batch = lay_out(self._execution.share(step), self._layout)
-        rotation = self._rope.at(batch.positions)
         with self._execution.resident(EMBED):
             x = self._embed(batch.tokens)  # [rows, hidden]
-        for index, layer in enumerate(self._layers):
-            with self._execution.resident(layer.part):
-                x = self._through(layer, index, x, batch, rotation)
+        pace = self._execution.pace
+        flows = (self._through(x[piece.rows], piece) for piece in batch.pieces(pace.rows))
+        in_turn(flows, pace.at_once)
         with self._execution.resident(HEAD):
             return self._logits(x, batch.wanted)
 
-    def _through(
-        self, layer: Layer, index: int, x: Tensor, batch: Batch, rotation: Rotation
+    def _through(self, x: Tensor, piece: Piece) -> Flow:
+        """Take `x` [rows, hidden] through all layers, in place."""
+        rotation = self._rope.at(piece.positions)
+        for index, layer in enumerate(self._layers):
+            with self._execution.resident(layer.part):
+                qkv = yield layer.qkv.submit(x)
+                x += yield layer.o.submit(self._attention(layer, index, qkv, piece, rotation))
+                x += yield layer.down.submit((yield layer.gate_up.submit(x)))
+
+    def _attention(
+        self, layer: Layer, index: int, qkv: Tensor, piece: Piece, rotation: Rotation
     ) -> Tensor:
-        """One layer: attention, then the gated feed-forward, each added to `x` in place."""
-        heads = layer.qkv(x).view(len(x), -1, self.config.head_dim)  # query, key, value heads
+        """Keep keys and values, answer what each row attends to. Overwrites `qkv`."""
+        heads = qkv.view(len(qkv), -1, self.config.head_dim)  # query, key, value heads
         self._rotate_(layer, heads[:, : layer.heads + layer.kv_heads], rotation)
         query, known = heads[:, : layer.heads], heads[:, layer.heads :]
-        self._cache.write(index, batch.slots, known.view(len(x), 2, layer.kv_heads, -1))
-        x += layer.o(attend(query, self._cache, index, batch.spans[layer.window]))
-        x += layer.down(layer.gate_up(x))
-        return x
+        self._cache.write(index, piece.slots, known.view(len(qkv), 2, layer.kv_heads, -1))
+        return attend(query, self._cache, index, piece.spans[layer.window])
 
     def _rotate_(self, layer: Layer, heads: Tensor, rotation: Rotation) -> None:
         if layer.heads_norm is not None:

@@ -12,7 +12,7 @@ from worker.execution.seam import Weight
 from worker.execution.split.check import Check
 from worker.execution.split.masks import Masks, MaskSource
 from worker.execution.split.products import Product
-from worker.execution.split.ring import Fixed, from_fixed, masked, to_fixed, unmasked
+from worker.execution.split.ring import Fixed, blocks, from_fixed, masked, to_fixed, unmasked
 from worker.execution.split.sites import Int8Weight, SiteId
 from worker.execution.split.stream import Words
 from worker.execution.split.wire import KINDS, Kind
@@ -29,7 +29,10 @@ class Rows(Protocol):
     def payload(self) -> memoryview | None: ...
 
     def restore(self, reply: bytearray) -> Tensor:
-        """The true products [rows, out] from the GPU's, in any float type. Raises `BadProduct`."""
+        """The true products [rows, out] from the GPU's, whose memory may be overwritten.
+
+        Raises `BadProduct`.
+        """
 
     def here(self) -> Tensor:
         """The same products, computed in the TEE."""
@@ -59,38 +62,62 @@ class Ring:
         self.product = product
         self.check = Check(weight.values)
         self._site = site
-        self._source = source
+        self.source = source
         outputs, inputs = weight.values.shape
         source.add(site, inputs, outputs, product)
 
     def prepare(self, x: Tensor, *, to_send: bool) -> Rows:
-        masks = self._source.take(self._site, len(x)) if to_send else None
-        return RingRows(self, to_fixed(x, self.weight), masks)
+        masks = self.source.take(self._site, len(x)) if to_send else None
+        return RingRows(self, to_fixed(x, self.weight), masks, x.dtype)
 
 
 class RingRows:
     """Integer rows. Their mask belongs to these bytes alone: a retry sends them as they are."""
 
-    def __init__(self, ring: Ring, fixed: Fixed, masks: Masks | None) -> None:
+    def __init__(self, ring: Ring, fixed: Fixed, masks: Masks | None, dtype: torch.dtype) -> None:
         self._ring = ring
         self._fixed = fixed
+        self._dtype = dtype
         self._masks = masks
         self.payload = None if masks is None else masked(fixed, masks.words).data.cast("B")
 
     def restore(self, reply: bytearray) -> Tensor:
         assert self._masks is not None, "nothing was sent"
         products = np.frombuffer(reply, np.uint32).reshape(len(self._fixed.integers), -1)
-        true = unmasked(products, self._masks.products)
-        if not self._ring.check.holds(self._fixed.integers, true):
-            raise BadProduct
-        return self._tensor(true)
+        mask_products = np.broadcast_to(self._masks.products, products.shape)
+        y = torch.empty(products.shape, dtype=self._dtype)
+        for some in blocks(*products.shape):
+            true = unmasked(products[some], mask_products[some])
+            if not self._holds(true, some):
+                right = self._right_products(self._masks)
+                true += mask_products[some] - right[some]
+                mask_products = right
+                if not self._holds(true, some):
+                    raise BadProduct
+            y[some] = self._numbers(true, some)
+        return y
 
     def here(self) -> Tensor:
-        x = torch.from_numpy(self._fixed.integers.view(np.int32))
-        return self._tensor(self._ring.product(x).numpy().view(np.uint32))
+        return self._numbers(self._product(self._fixed.integers), slice(None)).to(self._dtype)
 
-    def _tensor(self, products: Words) -> Tensor:
-        return from_fixed(products, self._fixed.steps, self._ring.weight)
+    def _holds(self, true: Words, some: slice) -> bool:
+        return self._ring.check.holds(self._fixed.integers[some], true)
+
+    def _right_products(self, masks: Masks) -> Words:
+        """What the masks' maker should have sent. Raises `BadProduct` if it did."""
+        words = np.broadcast_to(masks.words, self._fixed.integers.shape).copy()
+        right = self._product(words)
+        if (right == masks.products).all():
+            raise BadProduct
+        self._ring.source.distrust()
+        return right
+
+    def _product(self, integers: Words) -> Words:
+        product: Words = self._ring.product(torch.from_numpy(integers.view(np.int32))).numpy()
+        return product.view(np.uint32)
+
+    def _numbers(self, products: Words, some: slice) -> Tensor:
+        return from_fixed(products, self._fixed.steps[some], self._ring.weight)
 
 
 class Clear:

@@ -9,13 +9,13 @@ from typing import Literal
 
 from worker.engine.step import Step
 from worker.execution.local import LookUp
-from worker.execution.seam import Part, Site, SiteSpec, Weight
+from worker.execution.seam import Pace, Part, Site, SiteSpec, Weight
 from worker.execution.split.arithmetic import Arithmetic, Clear, Ring
 from worker.execution.split.link import Terms
 from worker.execution.split.masks import MaskSource
 from worker.execution.split.products import KINDS, choose
 from worker.execution.split.products import Kind as ProductKind
-from worker.execution.split.site import IN_FLIGHT, Calls, SplitSite
+from worker.execution.split.site import CHUNKS, Calls, SplitSite
 from worker.execution.split.sites import Digest, SiteId, site_id, to_int8
 from worker.execution.split.wire import Kind
 
@@ -39,6 +39,7 @@ class SplitExecution:
         deadline_s: float = 10.0,
     ) -> None:
         self.counts = calls.gpus.counts
+        self.pace = Pace(calls.chunk_rows, calls.at_once)
         self._calls = calls
         self._masks = masks
         self._make = self._clear if numbers == "clear" else self._ring
@@ -54,18 +55,24 @@ class SplitExecution:
             return LookUp(spec, weight)
         return SplitSite(spec, weight, self._make(site_id(spec), weight), self._calls)
 
+    @property
+    def digest(self) -> bytes:
+        """Of the weights of all sites so far: what a GPU server must have."""
+        return self._digest.value()
+
     def start(self) -> None:
         """Greet the GPU servers and begin to make masks. Raises `BadModel`, `BadSettings`."""
+        digest = self.digest
         terms = Terms(
-            self._digest.value(),
+            digest,
             self._kind,
             self._token,
             self._deadline_s,
             self._calls.chunk_rows,
-            IN_FLIGHT,
+            CHUNKS * self._calls.at_once,
         )
         self._calls.gpus.start(terms)
-        self._masks.start()
+        self._masks.start(digest)
 
     def resident(self, part: Part) -> AbstractContextManager[None]:
         del part  # the TEE's copies are in memory, the GPU's are not ours

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cloister.errors import BadModel, BadSettings
+from worker.execution.split.frames import Wire
 from worker.execution.split.link import Call, Link, Terms
-from worker.execution.split.tcp import Wire
 from worker.execution.split.wire import BadFrame, Refused, Status
 
 FIRST_PAUSE_S = 0.5
@@ -35,7 +35,7 @@ class Counts:
 
 @dataclass(slots=True)
 class Endpoint:
-    """One server. `connect` opens a wire to it; `name` is its address."""
+    """One server. `connect` opens a wire to it; `name` says what it is, and its address."""
 
     name: str
     connect: Connect
@@ -75,7 +75,7 @@ class Endpoint:
         if not self.can_be_had():
             return None
         self._link = Link(self.connect(), terms)
-        log.info("GPU server %s is connected", self.name)
+        log.info("%s is connected", self.name)
         return self._link
 
     def can_be_had(self) -> bool:
@@ -85,7 +85,7 @@ class Endpoint:
     def quarantine(self, reason: str) -> None:
         """Never ask it again."""
         if not self.quarantined:
-            log.error("GPU server %s is in quarantine: %s", self.name, reason)
+            log.error("%s is in quarantine: %s", self.name, reason)
             self.counts.quarantined += 1
         self.quarantined = True
         self.close()
@@ -105,7 +105,7 @@ class Endpoint:
     def _pause(self, error: OSError | Refused) -> None:
         self.counts.lost += 1
         self.close()
-        log.warning("GPU server %s is lost for %g s: %s", self.name, self._pause_s, _why(error))
+        log.warning("%s is lost for %g s: %s", self.name, self._pause_s, _why(error))
         self._down_until = self.clock() + self._pause_s
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
 
@@ -128,7 +128,9 @@ class Gpus:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.counts = Counts()
-        self._endpoints = [Endpoint(*each, self.counts, clock) for each in connects]
+        self._endpoints = [
+            Endpoint(f"GPU server {url}", connect, self.counts, clock) for url, connect in connects
+        ]
         self._terms: Terms | None = None
 
     def start(self, terms: Terms) -> None:
@@ -140,14 +142,7 @@ class Gpus:
         """
         self._terms = terms
         for endpoint in self._endpoints:
-            try:
-                endpoint.open(terms)
-            except OSError as error:
-                endpoint.failed(error)
-            except BadFrame as error:
-                raise BadSettings(f"GPU server {endpoint.name}: {error}") from None
-            except Refused as error:
-                raise _hard(endpoint.name, error) from None
+            greet(endpoint, terms)
 
     def can_be_had(self) -> bool:
         """Is there a server that is not known to be lost? No mask is spent on others."""
@@ -179,15 +174,29 @@ class Gpus:
         return self._terms
 
 
+def greet(endpoint: Endpoint, terms: Terms) -> None:
+    """Open a first session, if the server is there. Raises as `Gpus.start`."""
+    try:
+        endpoint.open(terms)
+    except OSError as error:
+        endpoint.failed(error)
+    except BadFrame as error:
+        raise BadSettings(f"{endpoint.name}: {error}") from None
+    except Refused as error:
+        raise _hard(endpoint.name, error) from None
+
+
 def _why(error: OSError | Refused) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _hard(name: str, error: Refused) -> BadModel | BadSettings:
     if error.status is Status.OTHER_WEIGHTS:
-        return BadModel(f"GPU server {name} holds other weights than this worker's --model")
+        return BadModel(f"{name} holds other weights than this worker's --model")
     if error.status is Status.WRONG_SHAPE:
-        return BadSettings(f"GPU server {name} takes fewer rows in a call than chunk_rows")
+        return BadSettings(f"{name} takes fewer rows in a call than chunk_rows")
     if error.status is Status.WRONG_TOKEN:
-        return BadSettings(f"GPU server {name} refuses gpu_token")
-    return BadSettings(f"GPU server {name} refuses: {error}")
+        return BadSettings(f"{name} refuses gpu_token (masks_token for a helper)")
+    if error.status is Status.OTHER_PURPOSE:
+        return BadSettings(f"{name} is not one: `cloister gpu` and `cloister masks` differ")
+    return BadSettings(f"{name} refuses: {error}")

@@ -6,8 +6,8 @@ site and exact size, and comes once; anything else ends the session.
 
 from dataclasses import dataclass, field
 
+from worker.execution.split.frames import Payload, Wire
 from worker.execution.split.sites import SiteId
-from worker.execution.split.tcp import Payload, Wire
 from worker.execution.split.wire import (
     HELLO_BYTES,
     LIMITS,
@@ -55,7 +55,8 @@ class Call:
 
     def check_reply(self, header: Header) -> int:
         """The size of its payload. Raises `BadFrame` unless it is this call's product."""
-        if (header.site, header.kind, header.rows) != (self.site, self.kind, self.rows):
+        kind = Kind.INT32 if self.kind is Kind.SEED else self.kind
+        if (header.site, header.kind, header.rows) != (self.site, kind, self.rows):
             raise BadFrame("a reply is for another site or other rows")
         return header.payload(self.outputs, self.rows)
 

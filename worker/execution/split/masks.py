@@ -5,8 +5,10 @@ out once and gone. What happens when none is left is the pool's policy; none of 
 or sends anything in clear.
 """
 
+import logging
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,14 +24,20 @@ from worker.execution.split.stream import MaskStream, Words
 
 OnEmpty = Literal["tee", "wait", "reject"]
 
-BLOCK_ROWS = 64
+BLOCK_ROWS = 128  # as many as the largest call has by default: such a call takes a block
 BLOCK_WORK = 2**32  # multiplications that a request may have to wait for, about 0.1 s a core
 IDLE_S = 0.05  # without a call for so long, nobody is being served
+RETRY_S = 0.5  # after masks could not be had
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Masks:
-    """Rows of masks [rows, in] and their products [rows, out], for one use."""
+    """Rows of masks [rows, in] and their products [rows, out], for one use: it may overwrite them.
+
+    Those that may not be written to stand for all rows.
+    """
 
     words: Words
     products: Words
@@ -41,11 +49,14 @@ class MaskSource(Protocol):
     def add(self, site: SiteId, inputs: int, outputs: int, product: Product) -> None:
         """Tell of a site at build time."""
 
-    def start(self) -> None:
-        """All sites are told. Raises `BadSettings`."""
+    def start(self, digest: bytes = b"") -> None:
+        """All sites are told; `digest` is that of their weights. Raises `BadSettings`."""
 
     def take(self, site: SiteId, rows: int) -> Masks | None:
         """Masks for one call; none means to compute the call in the TEE. Raises `Unavailable`."""
+
+    def distrust(self) -> None:
+        """A product was found to be wrong: give out none that is ready."""
 
     def close(self) -> None:
         """No more masks are wanted."""
@@ -58,17 +69,22 @@ class NoMasks:
     """Zeros in place of masks: exact integrity and no privacy, for `plain-int`."""
 
     def __init__(self) -> None:
-        self._zero = Masks(np.zeros((1, 1), np.uint32), np.zeros((1, 1), np.uint32))
+        zero = np.zeros((1, 1), np.uint32)
+        zero.setflags(write=False)
+        self._zero = Masks(zero, zero)
 
     def add(self, site: SiteId, inputs: int, outputs: int, product: Product) -> None:
         pass
 
-    def start(self) -> None:
+    def start(self, digest: bytes = b"") -> None:
         pass
 
     def take(self, site: SiteId, rows: int) -> Masks:
         del site, rows
         return self._zero  # spreads over any rows
+
+    def distrust(self) -> None:
+        raise AssertionError("zeros are right")
 
     def close(self) -> None:
         pass
@@ -78,7 +94,7 @@ class NoMasks:
 
 
 @dataclass(slots=True)
-class _Shelf:
+class Shelf:
     """One site's masks: blocks in order, of which the first may be partly used."""
 
     inputs: int
@@ -98,13 +114,10 @@ class _Shelf:
     def block_rows(self) -> int:
         return max(1, min(BLOCK_ROWS, BLOCK_WORK // (self.inputs * self.outputs)))
 
-    def make(self, stream: MaskStream, rows: int) -> Masks:
-        words = stream.words(rows, self.inputs)
-        products = self.product(torch.from_numpy(words.view(np.int32)))
-        return Masks(words, products.numpy().view(np.uint32))
-
     def pop(self, rows: int) -> list[Masks]:
-        """At most `rows` rows off the shelf."""
+        """At most `rows` rows off the shelf; a whole block of so many, so that none is copied."""
+        if self.blocks and len(self.blocks[-1].words) == rows:
+            return [self.blocks.pop()]
         taken: list[Masks] = []
         while rows and self.blocks:
             block = self.blocks.popleft()
@@ -115,35 +128,37 @@ class _Shelf:
         return taken
 
 
-class LocalPool:
-    """Makes masks in a thread of its own while idle, within `limit_bytes`.
+class Pool(ABC):
+    """Has masks ready within `limit_bytes`, made by a thread of its own.
 
     With `on_empty` "tee" a call that finds too few is computed in the TEE, with "wait" the missing
-    ones are made while it waits, with "reject" its requests fail.
+    ones are made while it waits, with "reject" its requests fail. The thread waits until nothing
+    was taken for `idle_s`.
     """
 
     def __init__(
-        self,
-        limit_bytes: int,
-        on_empty: OnEmpty,
-        stream: MaskStream,
-        clock: Callable[[], float] = time.monotonic,
+        self, limit_bytes: int, on_empty: OnEmpty, clock: Callable[[], float], idle_s: float
     ) -> None:
         self._limit_bytes = limit_bytes
         self._on_empty = on_empty
-        self._stream = stream
         self._clock = clock
-        self._shelves: dict[SiteId, _Shelf] = {}
+        self._idle_s = idle_s
+        self._shelves: dict[SiteId, Shelf] = {}
         self._tokens = 0  # rows that each site may have ready
-        self._last_take = -IDLE_S
+        self._last_take = -idle_s
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="masks", daemon=True)
 
-    def add(self, site: SiteId, inputs: int, outputs: int, product: Product) -> None:
-        self._shelves[site] = _Shelf(inputs, outputs, product)
+    @abstractmethod
+    def _make(self, site: SiteId, shelf: Shelf, rows: int) -> Masks | None:
+        """New masks, in any thread; none if they cannot be had now."""
 
-    def start(self) -> None:
+    def add(self, site: SiteId, inputs: int, outputs: int, product: Product) -> None:
+        self._shelves[site] = Shelf(inputs, outputs, product)
+
+    def start(self, digest: bytes = b"") -> None:
+        del digest
         each_bytes = sum(shelf.row_bytes for shelf in self._shelves.values())
         self._tokens = self._limit_bytes // each_bytes
         if not self._tokens:
@@ -159,10 +174,17 @@ class LocalPool:
                 self._check_empty_is_fine(rows)
                 return None
             taken = shelf.pop(rows)
-        missing = rows - sum(len(masks.words) for masks in taken)
-        if missing:
-            taken.append(shelf.make(self._stream, missing))
+        if missing := rows - sum(len(masks.words) for masks in taken):
+            made = self._make(site, shelf, missing)
+            if made is None:
+                raise Unavailable(f"{missing} masks are missing, and their maker does not answer")
+            taken.append(made)
         return taken[0] if len(taken) == 1 else _joined(taken)
+
+    def distrust(self) -> None:
+        with self._changed:
+            for shelf in self._shelves.values():
+                shelf.blocks.clear()
 
     def close(self) -> None:
         with self._changed:
@@ -176,12 +198,15 @@ class LocalPool:
             return min(shelf.rows for shelf in self._shelves.values())
 
     def fill_one(self) -> bool:
-        """Make one block for the site that has fewest; false if all are full."""
+        """Make one block for the site that has fewest; false if all are full or none can be had."""
         with self._changed:
-            shelf = self._neediest()
-        if shelf is None:
+            site = self._neediest()
+        if site is None:
             return False
-        block = shelf.make(self._stream, min(shelf.block_rows, self._tokens))
+        shelf = self._shelves[site]
+        block = self._make(site, shelf, min(shelf.block_rows, self._tokens))
+        if block is None:
+            return False
         with self._changed:
             shelf.blocks.append(block)
         return True
@@ -190,28 +215,54 @@ class LocalPool:
         if self._on_empty == "reject":
             raise Unavailable(f"fewer than {rows} masks are ready (--on-empty reject)")
 
-    def _neediest(self) -> _Shelf | None:
+    def _neediest(self) -> SiteId | None:
         """A block counts until its last row is used: its memory does too."""
         open_shelves = [
-            shelf
-            for shelf in self._shelves.values()
+            site
+            for site, shelf in self._shelves.items()
             if (len(shelf.blocks) + 1) * min(shelf.block_rows, self._tokens) <= self._tokens
         ]
-        return min(open_shelves, key=lambda shelf: shelf.rows, default=None)
+        return min(open_shelves, key=lambda site: self._shelves[site].rows, default=None)
 
     def _run(self) -> None:
         while self._wait_for_idleness():
-            self.fill_one()
+            if not self.fill_one():
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closed, RETRY_S)
 
     def _wait_for_idleness(self) -> bool:
         """False when closed."""
         with self._changed:
             while not self._closed:
-                busy_s = self._last_take + IDLE_S - self._clock()
+                busy_s = self._last_take + self._idle_s - self._clock()
                 if self._neediest() is not None and busy_s <= 0:
                     return True
                 self._changed.wait(busy_s if busy_s > 0 else None)
         return False
+
+
+class LocalPool(Pool):
+    """Makes masks in the TEE while nobody is being served."""
+
+    def __init__(
+        self,
+        limit_bytes: int,
+        on_empty: OnEmpty,
+        stream: MaskStream,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(limit_bytes, on_empty, clock, IDLE_S)
+        self._stream = stream
+
+    def distrust(self) -> None:
+        log.error("this machine computed a mask's product wrongly")
+        super().distrust()
+
+    def _make(self, site: SiteId, shelf: Shelf, rows: int) -> Masks:
+        del site
+        words = self._stream.words(rows, shelf.inputs)
+        products = shelf.product(torch.from_numpy(words.view(np.int32)))
+        return Masks(words, products.numpy().view(np.uint32))
 
 
 def _joined(parts: list[Masks]) -> Masks:

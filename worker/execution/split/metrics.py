@@ -12,8 +12,9 @@ from worker.execution.split.masks import MaskSource
 class SplitCollector(Collector):
     """What became of calls, and how many masks are ready. Asked when read."""
 
-    def __init__(self, counts: Counts, masks: MaskSource) -> None:
+    def __init__(self, counts: Counts, helper: Counts, masks: MaskSource) -> None:
         self._counts = counts
+        self._helper = helper
         self._masks = masks
 
     def describe(self) -> list[Metric]:
@@ -25,6 +26,10 @@ class SplitCollector(Collector):
         yield _counter("lost", "Times that a GPU server was lost", counts.lost)
         yield _counter("in_tee", "Calls computed in the TEE instead", counts.in_tee)
         yield _counter("quarantined", "GPU servers put in quarantine", counts.quarantined)
+        helper = self._helper
+        yield _counter("helper_calls", "Blocks of masks asked of a helper", helper.calls)
+        yield _counter("helper_lost", "Times that a mask helper was lost", helper.lost)
+        yield _counter("helper_quarantined", "Helpers put in quarantine", helper.quarantined)
         ready = self._masks.ready_rows()
         yield GaugeMetricFamily("cloister_split_masks_ready", "Tokens with masks ready", ready)
 

@@ -7,6 +7,7 @@ exponents never leave the TEE. A masked row is uniform in Z_2^32 whatever stands
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,7 @@ from worker.execution.split.stream import Words
 LARGEST = 2**31 - 1
 SAFETY = 1 - 2**-20  # more than what float64 may err on a norm
 BIAS, MANTISSA_BITS = 127, 23  # of float32
+BLOCK = 2**17  # numbers: half a MiB
 EXPONENTS = (-126, 120)  # normal powers of two both ways; a finite row never needs less than -124
 
 
@@ -32,15 +34,29 @@ class Fixed:
 
 def to_fixed(x: Tensor, weight: Int8Weight) -> Fixed:
     """Round each row of `x` [rows, in] to the finest step at which no product reaches 2^31."""
-    norms = torch.linalg.vector_norm(x, dim=1, dtype=torch.float64)
+    norms = torch.cat([_norms(x[some]) for some in blocks(*x.shape)])
     finite = norms.isfinite()
     exponents = torch.where(finite & (norms > 0), _exponents(norms, x.shape[1], weight.norm), 0)
-    scaled = x.float() * _power_of_two(exponents)[:, None]
-    steps = _power_of_two(-exponents)
+    factors, steps = _power_of_two(exponents), _power_of_two(-exponents)
+    integers = torch.empty(x.shape, dtype=torch.int32)
+    for some in blocks(*x.shape):
+        integers[some] = (x[some].float() * factors[some, None]).round_()
     if not bool(finite.all()):  # such a row's products are NaN in the TEE, and nothing of it leaves
-        scaled[~finite], steps[~finite] = 0, torch.nan
-    integers: Words = scaled.round_().int().numpy().view(np.uint32)
-    return Fixed(integers, steps)
+        integers[~finite], steps[~finite] = 0, torch.nan
+    words: Words = integers.numpy().view(np.uint32)
+    return Fixed(words, steps)
+
+
+def _norms(x: Tensor) -> Tensor:
+    """Widened before, which is twice as fast as by `vector_norm` itself."""
+    norms: Tensor = torch.linalg.vector_norm(x.double(), dim=1)
+    return norms
+
+
+def blocks(rows: int, columns: int) -> Iterator[slice]:
+    """Slices of rows that are so few that what is made of them stays in the cache."""
+    step = max(1, BLOCK // columns)
+    return (slice(start, start + step) for start in range(0, rows, step))
 
 
 def _exponents(norms: Tensor, inputs: int, weight_norm: float) -> Tensor:
@@ -52,13 +68,17 @@ def _exponents(norms: Tensor, inputs: int, weight_norm: float) -> Tensor:
 
 
 def masked(fixed: Fixed, mask: Words) -> Words:
-    """What the GPU gets: uniform if `mask` is. New memory, [rows, in]."""
-    return fixed.integers + mask
+    """What the GPU gets, [rows, in]: uniform if `mask` is. In the mask's own memory if it may be.
+
+    A mask that spreads over all rows may not.
+    """
+    return np.add(fixed.integers, mask, out=mask if mask.flags.writeable else None)
 
 
 def unmasked(products: Words, mask_products: Words) -> Words:
-    """The true products, in new memory: (x + r) w - r w mod 2^32."""
-    return products - mask_products
+    """The true products, in place: (x + r) w - r w mod 2^32."""
+    products -= mask_products
+    return products
 
 
 def from_fixed(products: Words, steps: Tensor, weight: Int8Weight) -> Tensor:

@@ -20,20 +20,22 @@ from worker.model.norm import rms_norm
 
 OnLoss = Literal["tee", "reject"]
 
-IN_FLIGHT = 2  # calls that a site has under way
+CHUNKS = 2  # calls under way for rows that do not go into one
 
 
 @dataclass(frozen=True, slots=True)
 class Calls:
     """How a linear's calls are made, whatever their arithmetic.
 
-    A call has `chunk_rows` rows at most. One that no GPU answers is computed in the TEE, or with
-    `on_loss` "reject" its requests fail.
+    A call has `chunk_rows` rows at most; a long step goes in pieces of so many, `at_once` of them
+    under way, so that TEE, wire and GPU all work. A call that no GPU answers is computed in the
+    TEE, or with `on_loss` "reject" its requests fail.
     """
 
     gpus: Gpus
     chunk_rows: int = 128
     on_loss: OnLoss = "tee"
+    at_once: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,12 @@ class Product:
             parts = [part.to(self._dtype) for part in self._finished()]
         return self._site.complete_(parts[0] if len(parts) == 1 else torch.cat(parts))
 
+    def abandon(self) -> None:
+        """End the sessions whose replies nobody will take: they would pile up."""
+        for started in self._started:
+            if started.flight is not None:
+                started.flight.endpoint.close()
+
     def _finished(self) -> Iterator[Tensor]:
         while self._started:
             yield self._site.finish(self._started.popleft())
@@ -136,16 +144,13 @@ class Product:
     def _start(self) -> None:
         for x in self._coming:
             self._started.append(self._site.start(x))
-            if len(self._started) == IN_FLIGHT:
+            if len(self._started) == CHUNKS:
                 return
 
     @contextmanager
     def _abandoning(self) -> Iterator[None]:
-        """If it fails, end the sessions whose replies nobody will take: they would pile up."""
         try:
             yield
         except BaseException:
-            for started in self._started:
-                if started.flight is not None:
-                    started.flight.endpoint.close()
+            self.abandon()
             raise

@@ -27,7 +27,7 @@ class MaskStream:
         self._lock = threading.Lock()
         self._process = os.getpid()
         self._stretch_bytes = stretch_bytes
-        self._cipher: CipherContext = _cipher()
+        self._cipher: CipherContext = _cipher(os.urandom(32))
         self._left_bytes = stretch_bytes
 
     def words(self, rows: int, columns: int) -> Words:
@@ -43,14 +43,30 @@ class MaskStream:
 
     def _fill(self, place: memoryview) -> None:
         if self._left_bytes < len(place):
-            self._cipher, self._left_bytes = _cipher(), self._stretch_bytes
-        filled = bytearray(len(place) + BLOCK_BYTES - 1)  # what the library asks for
-        count = self._cipher.update_into(memoryview(ZEROS)[: len(place)], filled)
-        assert count == len(place)
-        place[:] = memoryview(filled)[:count]
-        self._left_bytes -= count
+            self._cipher, self._left_bytes = _cipher(os.urandom(32)), self._stretch_bytes
+        _fill(self._cipher, place)
+        self._left_bytes -= len(place)
 
 
-def _cipher() -> CipherContext:
-    """A fresh key; then the counter may start at 0."""
-    return Cipher(algorithms.AES(os.urandom(32)), modes.CTR(bytes(BLOCK_BYTES))).encryptor()
+def expand(seed: bytes, rows: int, columns: int) -> Words:
+    """uint32 [rows, columns]: the words that a seed of 32 bytes stands for, on every machine.
+
+    A seed is for one use, so the counter may start at 0.
+    """
+    drawn = np.empty((rows, columns), dtype="<u4")
+    place, cipher = drawn.data.cast("B"), _cipher(seed)
+    for start in range(0, len(place), STEP_BYTES):
+        _fill(cipher, place[start : start + STEP_BYTES])
+    return drawn
+
+
+def _fill(cipher: CipherContext, place: memoryview) -> None:
+    filled = bytearray(len(place) + BLOCK_BYTES - 1)  # what the library asks for
+    count = cipher.update_into(memoryview(ZEROS)[: len(place)], filled)
+    assert count == len(place)
+    place[:] = memoryview(filled)[:count]
+
+
+def _cipher(key: bytes) -> CipherContext:
+    """A key is fresh, so the counter may start at 0."""
+    return Cipher(algorithms.AES(key), modes.CTR(bytes(BLOCK_BYTES))).encryptor()

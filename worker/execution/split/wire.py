@@ -6,7 +6,7 @@ what may come, then reads exactly that many bytes. All numbers are little-endian
     server -> worker  CHALLENGE  32 random bytes
     worker -> server  HELLO      digest of the weights, proof of the token; `kind` of the weights
     server -> worker  WELCOME    most rows of a call, most calls in flight
-    worker -> server  MULTIPLY   rows of one site
+    worker -> server  MULTIPLY   rows of one site, or the seed that they are drawn from
     server -> worker  PRODUCT    their products, with the call's sequence number
     server -> worker  ERROR      `status` says why; no text, no payload
 """
@@ -29,6 +29,7 @@ HEADER = struct.Struct("<4sBBHQHBBIIQ4x")
 LIMITS = struct.Struct("<II")
 NONCE_BYTES = 32
 HELLO_BYTES = 64
+SEED_BYTES = 32
 PURPOSE = b"cloister gpu hello 1"
 
 
@@ -55,14 +56,20 @@ class Status(IntEnum):
     WRONG_SHAPE = 5
     FAILED = 6
     FULL = 7
+    OTHER_PURPOSE = 8
 
 
 class Kind(IntEnum):
-    """What a payload's numbers are. int32 rows meet int8 weights, others weights of their kind."""
+    """What a payload holds. int32 rows meet int8 weights, floats weights of their kind.
+
+    `SEED` stands for int32 rows that both sides draw from 32 bytes: how masks are made elsewhere.
+    A server takes either seeds or rows: no server is both helper and GPU.
+    """
 
     INT32 = 1
     BFLOAT16 = 2
     FLOAT32 = 3
+    SEED = 4
 
 
 DTYPES: Mapping[Kind, torch.dtype] = MappingProxyType(
@@ -133,7 +140,9 @@ class Header:
 
     def payload(self, columns: int, most_rows: int) -> int:
         """The payload's size, if it is what so many columns make. Raises `BadFrame`."""
-        size_bytes = self.rows * columns * DTYPES[self.kind].itemsize
+        size_bytes = SEED_BYTES
+        if self.kind is not Kind.SEED:
+            size_bytes = self.rows * columns * DTYPES[self.kind].itemsize
         if not 0 < self.rows <= most_rows:
             raise BadFrame(f"{self.rows} rows, at most {most_rows} are taken")
         if self.columns != columns or self.size_bytes != size_bytes:

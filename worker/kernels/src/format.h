@@ -1,4 +1,4 @@
-// What crosses between Python and the kernels: packed matrices, rows of numbers, one variant of code.
+// What crosses between Python and the kernels: packed matrices, rows of numbers, and the variants.
 #pragma once
 
 #include <cstdint>

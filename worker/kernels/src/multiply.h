@@ -31,12 +31,14 @@ static inline void tile(const Product& product, const uint8_t* panel, int first,
         const int8_t* values = from.values + (row * groups + g) * group;
         typename V::Ints sum[ROWS][N];
         for (int r = 0; r < ROWS; r++)
-            for (int n = 0; n < N; n++) sum[r][n] = V::template start<BITS>(from.starts[(row + r) * groups + g]);
+            for (int n = 0; n < N; n++)
+                sum[r][n] = V::template start<BITS>(from.starts[(row + r) * groups + g]);
         for (int k = 0; k < group; k += STEP, codes += STEP * PANEL * BITS / 8) {
             __builtin_prefetch(codes + AHEAD);
             __builtin_prefetch(codes + AHEAD + 64);
             typename V::Codes low[N], high[N];
-            for (int n = 0; n < N; n++) V::template load<BITS>(codes + n * V::LANES * 4, low[n], high[n]);
+            for (int n = 0; n < N; n++)
+                V::template load<BITS>(codes + n * V::LANES * 4, low[n], high[n]);
             for (int r = 0; r < ROWS; r++) {
                 const int8_t* at = values + r * groups * group + k;
                 const typename V::Four front = V::four(at), back = V::four(at + 4);
@@ -76,7 +78,8 @@ static inline void write_row(const Product& product, int64_t row, int64_t first,
     if (product.output.type == BFLOAT16) {
         const uint16_t* bias = static_cast<const uint16_t*>(product.bias);
         uint16_t* to = static_cast<uint16_t*>(product.output.data) + at;
-        for (int i = 0; i < count; i++) to[i] = narrow(bias ? totals[i] + widen(bias[first + i]) : totals[i]);
+        for (int i = 0; i < count; i++)
+            to[i] = narrow(bias ? totals[i] + widen(bias[first + i]) : totals[i]);
     } else {
         const float* bias = static_cast<const float*>(product.bias);
         float* to = static_cast<float*>(product.output.data) + at;

@@ -1,8 +1,8 @@
 // The threads are Python's: each spends its life in one call of `cloister_help`. So nothing here
 // starts threads or allocates, and a home counts them like any others.
 //
-// The caller never waits for a helper that has not begun: it takes parts until none are left, closes
-// the job, and waits only for those who are inside. A helper whose core is busy costs nothing.
+// The caller never waits for a helper that has not begun: it takes parts until none are left,
+// closes the job, and waits only for those who are inside. One whose core is busy costs nothing.
 #include "format.h"
 #include "pool.h"
 
@@ -91,8 +91,8 @@ bool has_helpers() {
 }  // namespace
 
 void run(Part own, const void* of, int64_t units, int64_t size) {
-    const bool shared = units > size && has_helpers() && !taken.exchange(true, std::memory_order_acquire);
-    if (!shared) {  // alone, or another caller has the helpers
+    const bool alone = units <= size || !has_helpers();
+    if (alone || taken.exchange(true, std::memory_order_acquire)) {  // by another caller
         own(of, 0, units);
         return;
     }

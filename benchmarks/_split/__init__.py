@@ -1,0 +1,1 @@
+"""What `benchmarks.split` measures: columns, the servers behind them, a ledger of their calls."""

@@ -1,0 +1,215 @@
+"""The columns: each is a way to run the same model, opened once and measured several times."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import torch
+from torch import Tensor
+
+from benchmarks._split.grpc_modules import PerModule
+from benchmarks._split.ledger import Watch
+from benchmarks._split.masks import Stock
+from benchmarks._split.servers import ROWS, Design, Running, Spec, site_shapes, started
+from benchmarks._split.source import Source
+from benchmarks._split.zeromq_modules import Client, Uncached
+from worker.engine.step import Segment, Step
+from worker.execution.local import LocalExecution
+from worker.execution.seam import Execution
+from worker.execution.split.execution import SplitExecution
+from worker.execution.split.gpus import Gpus
+from worker.execution.split.masks import NoMasks
+from worker.execution.split.site import Calls
+from worker.execution.split.tcp import Tcp
+from worker.execution.split.wire import KINDS, Kind
+from worker.model.decoder import Decoder
+
+Name = Literal[
+    "a-grpc", "b-zeromq", "b-causal", "c-tee", "plain", "plain-int", "blind-warm", "blind-cold"
+]
+NAMES: tuple[Name, ...] = get_args(Name)
+Text = Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What all columns of a run have in common. `tokens` is the room of the cache.
+
+    `gpu` is the address of a running `cloister gpu`; without it servers are started here.
+    """
+
+    source: Source
+    dtype: torch.dtype
+    tokens: int
+    null: bool = False
+    device: str = "cpu"
+    threads: int = 1
+    delay_s: float = 0.0
+    at_once: int = 2
+    gpu: tuple[str, int] | None = None
+    deadline_s: float = 120.0
+
+
+class Column(Protocol):
+    """Texts of one length, read at once and then extended by a token each, again and again."""
+
+    server: Running
+    rereads: bool  # reads the whole text again for each token
+
+    def ready(self, rows: int) -> None:
+        """Nobody counts yet: `rows` rows will be computed."""
+
+    def read(self, texts: Sequence[Text]) -> Tensor:
+        """float32 [texts, vocabulary]: what comes behind each."""
+
+    def extend(self, tokens: Text) -> Tensor:
+        """The same with one more token behind each text."""
+
+    def score(self, text: Text) -> Tensor:
+        """float32 [tokens, vocabulary]: what comes behind each token of one text."""
+
+
+class Cached:
+    """A decoder with its KV cache in the TEE."""
+
+    rereads = False
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        server: Running,
+        ready: Callable[[int], None],
+        *,
+        all_logits: bool = False,
+    ) -> None:
+        self.server = server
+        self.ready = ready
+        self._decoder = decoder
+        self._all_logits = all_logits
+        self._lengths: list[int] = []
+
+    def read(self, texts: Sequence[Text]) -> Tensor:
+        self._lengths = [0] * len(texts)
+        wanted = len(texts[0]) if self._all_logits else 1
+        return self._step(texts, wanted)[wanted - 1 :: wanted]
+
+    def extend(self, tokens: Text) -> Tensor:
+        return self._step([(token,) for token in tokens], 1)
+
+    def score(self, text: Text) -> Tensor:
+        self._lengths = [0]
+        return self._step([text], len(text))
+
+    def _step(self, texts: Sequence[Text], wanted: int) -> Tensor:
+        segments = tuple(
+            Segment(tuple(text), length, self._pages(index), wanted)
+            for index, (text, length) in enumerate(zip(texts, self._lengths, strict=True))
+        )
+        self._lengths = [segment.start + len(segment.tokens) for segment in segments]
+        return self._decoder.forward(Step(segments))
+
+    def _pages(self, index: int) -> tuple[int, ...]:
+        """Each text has an equal share of the cache."""
+        share = self._decoder.page_count // len(self._lengths)
+        return tuple(range(index * share, (index + 1) * share))
+
+
+class Again:
+    """Baseline B."""
+
+    rereads = True
+
+    def __init__(self, model: Uncached, server: Running) -> None:
+        self.server = server
+        self._model = model
+        self._texts: list[list[int]] = []
+
+    def ready(self, rows: int) -> None:
+        pass
+
+    def read(self, texts: Sequence[Text]) -> Tensor:
+        self._texts = [list(text) for text in texts]
+        return self._model.logits(self._texts)
+
+    def extend(self, tokens: Text) -> Tensor:
+        for text, token in zip(self._texts, tokens, strict=True):
+            text.append(token)
+        return self._model.logits(self._texts)
+
+    def score(self, text: Text) -> Tensor:
+        return torch.cat([self._model.logits([text[:end]]) for end in range(1, len(text) + 1)])
+
+
+@contextmanager
+def opened(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
+    """A column that can be measured."""
+    openers = {"a-grpc": _grpc, "b-zeromq": _zeromq, "b-causal": _zeromq, "c-tee": _local}
+    with openers.get(name, _split)(name, setup, watch) as column:
+        yield column
+
+
+@contextmanager
+def _local(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
+    del name, watch
+    yield Cached(_decoder(setup, LocalExecution(), setup.dtype), Running(), _nothing)
+
+
+@contextmanager
+def _grpc(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
+    del name
+    with started(_spec("grpc", setup)) as server:
+        execution = PerModule(server.port, watch)
+        decoder = _decoder(setup, execution, torch.float32)
+        yield Cached(decoder, server, _nothing, all_logits=True)
+        execution.close()
+
+
+@contextmanager
+def _zeromq(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
+    with started(_spec("zeromq", setup)) as server:
+        client = Client(server.port, watch)
+        causal = name == "b-causal"
+        yield Again(Uncached(setup.source.config, client, watch, causal=causal), server)
+        client.close()
+
+
+@contextmanager
+def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
+    del watch
+    address: list[tuple[str, int]] = []  # known once the weights, and so the digest, are
+    gpus = Gpus([("gpu", lambda: Tcp.connect(*address[0], timeout_s=5))])
+    stock = Stock(site_shapes(setup.source), free=setup.null and name == "blind-warm")
+    execution = SplitExecution(
+        Calls(gpus, ROWS, at_once=setup.at_once),
+        stock if name.startswith("blind") else NoMasks(),
+        numbers="clear" if name == "plain" else "ring",
+        deadline_s=setup.deadline_s,
+    )
+    kind = KINDS[setup.dtype] if name == "plain" else Kind.INT32
+    decoder = _decoder(setup, execution, setup.dtype)
+    spec = _spec("split", setup, kind, execution.digest)
+    with nullcontext(Running()) if setup.gpu else started(spec) as server:
+        address.append(setup.gpu or ("127.0.0.1", server.port))
+        execution.start()
+        yield Cached(decoder, server, _readier(name, stock))
+        execution.close()
+
+
+def _readier(name: Name, stock: Stock) -> Callable[[int], None]:
+    if name == "blind-warm":
+        return stock.fill
+    return stock.empty if name == "blind-cold" else _nothing
+
+
+def _nothing(rows: int) -> None:
+    del rows
+
+
+def _spec(design: Design, setup: Setup, kind: Kind = Kind.FLOAT32, digest: bytes = b"") -> Spec:
+    where = setup.device, setup.threads, kind, digest, setup.delay_s
+    return Spec(design, setup.source, setup.dtype, setup.null, *where)
+
+
+def _decoder(setup: Setup, execution: Execution, dtype: torch.dtype) -> Decoder:
+    return setup.source.decoder(execution, dtype, setup.tokens)
