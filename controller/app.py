@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
-from importlib.metadata import version
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,7 +9,7 @@ from pydantic import SecretStr
 from starlette.requests import Request
 from starlette.responses import Response
 
-from cloister import anthropic, http, openapi
+from cloister import __version__, anthropic, http, openapi
 from cloister.errors import BadRequest
 from cloister.fleet import (
     BEAT_PATH,
@@ -74,7 +73,7 @@ def create_app(
 
     app = FastAPI(
         title="Cloister controller",
-        version=version("cloister"),
+        version=__version__,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

@@ -18,6 +18,7 @@ PARTS = {
     "worker": (
         *SERVER,
         "cryptography",
+        "huggingface-hub",
         "jinja2",
         "llguidance",
         "numpy",
@@ -25,7 +26,14 @@ PARTS = {
         "torch",
         "uvicorn",
     ),
-    "gpu": ("numpy", "pydantic", "pydantic-settings", "torch"),
+    "gpu": (
+        "cryptography",
+        "huggingface-hub",
+        "numpy",
+        "pydantic",
+        "pydantic-settings",
+        "torch",
+    ),
     "webui": ("gradio", "httpx", "httptools", "pydantic", "pydantic-settings", "uvicorn"),
 }
 BUILD = ("pyyaml",)

@@ -21,8 +21,9 @@ import httpx
 from cloister.errors import CloisterError
 from homes.containers import base, packages
 from homes.containers.engine import engine, unmount
-from homes.containers.stack import IMAGES, Answer, Stack, chat
+from homes.containers.stack import Answer, Stack, chat
 from homes.containers.words import Failed, run
+from homes.requirements import PARTS
 
 ROOT = Path(__file__).parent.parent.parent
 NEEDS = {"dockerd": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
@@ -89,7 +90,7 @@ def _build(stack: Stack, root: Path) -> None:
     _say(f"imported the root as {base.TAG}: {stack.size_mb(base.TAG)} MB")
     with packages.served(os.environ.get("PIP_FIND_LINKS", "")) as links:
         told = packages.arguments(os.environ, links)
-        for part in IMAGES:
+        for part in PARTS:
             stack.build(part, told)
             _inspect(stack, part)
 

@@ -14,7 +14,6 @@ import httpx
 
 from cloister.sse import Parser
 from homes.containers.words import run
-from homes.requirements import PARTS
 
 TIMEOUT_S = 300.0
 TOOLS = "cc gcc g++ clang make cmake git"
@@ -151,7 +150,3 @@ def take(answer: Answer, chunk: dict[str, Any]) -> None:
         answer.finish = choice["finish_reason"] or answer.finish
     if chunk.get("usage"):
         answer.tokens = chunk["usage"]["completion_tokens"]
-
-
-IMAGES = tuple(PARTS)
-"""The parts that have an image: the targets of the Dockerfile."""

@@ -27,8 +27,8 @@ OVERLAYS = ("base", "gpu", "sgx")
 
 ENTRY = {
     "controller": "controller.__main__, controller.app",
-    "worker": "worker.__main__, worker.build, worker.drain, httptools",
-    "gpu": "worker.gpu.__main__, worker.gpu.build",
+    "worker": "worker.__main__, worker.build, worker.drain, httptools, huggingface_hub",
+    "gpu": "worker.gpu.__main__, worker.gpu.build, huggingface_hub",
     "webui": "webui.__main__, webui.app, httptools",
 }
 VARIABLES = {
