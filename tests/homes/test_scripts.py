@@ -20,6 +20,7 @@ from homes.__main__ import main
 from tests.homes import fake_occlum
 from tests.homes.test_bom import KEY
 
+pytestmark = pytest.mark.timeout(600)
 PATIENCE_S = 400  # a machine may be busy
 ROOT = Path(__file__).parent.parent.parent
 SCRIPTS = sorted(ROOT.glob("occlum/*.sh")) + sorted(ROOT.glob("gramine/*.sh"))
@@ -128,7 +129,6 @@ def test_page_has_an_instance_of_its_own(checkout: Checkout) -> None:
 
 
 @pytest.mark.parametrize("shared", [(), ("--one-instance",)], ids=["apart", "one instance"])
-@pytest.mark.timeout(600)
 def test_worker_starts_drains_and_stops(
     shared: tuple[str, ...], checkout: Checkout, tmp_path: Path
 ) -> None:
@@ -183,8 +183,8 @@ def test_unknown_word_is_told_what_there_is(checkout: Checkout) -> None:
 def test_gramine_s_check_needs_no_gramine(part: str, tmp_path: Path) -> None:
     folder = tmp_path / "gramine"
     copy_tracked("gramine", folder)
-    for part in ("python", "site"):
-        (folder / "image" / part).mkdir(parents=True)
+    for name in ("python", "site"):
+        (folder / "image" / name).mkdir(parents=True)
     words = ["make", "check", f"ROOT={ROOT}", f"PYTHON={sys.executable}", "PROFILE=7b"]
     words.append(f"PART={part}")
     done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
