@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO
 
 START_S = 120
-STOP_S = 30
+STOP_S = 120
 MARK = "E2E_MARK"
 
 
@@ -98,6 +98,7 @@ class Program:
 
     def close(self) -> None:
         """Kill what is left, and read what was said to its end."""
+        self.process.kill()  # also where it has put its environment, and so the mark, away
         for pid in self.pids():
             os.kill(pid, signal.SIGKILL)
         self.process.wait()

@@ -7,12 +7,16 @@ from typing import Any
 
 import httpx
 
+NAMED = re.compile(r'"\./([\w.-]+\.(?:js|css))"')
+
 
 def files_of(client: httpx.Client) -> list[str]:
-    """The page's own scripts, styles and fonts, as its HTML names them."""
+    """The page's own scripts and styles: those that its HTML names, and those that they name."""
     page = client.get("/")
     assert page.status_code == 200
-    return re.findall(r'(?:src|href)="(?:\./)?/?((?:assets|static)/[^"]+)"', page.text)
+    first = re.findall(r'(?:src|href)="(?:\./)?/?(assets/[^"]+)"', page.text)
+    then = [name for one in first for name in re.findall(NAMED, client.get(one).text)]
+    return [*first, *(f"assets/{name}" for name in dict.fromkeys(then))]
 
 
 def chat(client: httpx.Client, text: str) -> str:

@@ -48,7 +48,7 @@ def test_page_chats_at_home(page_home: MakePage, jail: MakeJail) -> None:
         home = page_home(f"{url}/v1")
         with running(jail(home).start(*home.argv)) as program, looking(program) as client:
             named = files_of(client)
-            assert len(named) > 3
+            assert len(named) > 10
             assert {client.get(name).status_code for name in named} == {200}
             assert "Good day to you." in chat(client, "Hello")
     assert fake.bodies[0]["messages"][-1]["content"] == "Hello"
