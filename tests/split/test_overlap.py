@@ -8,11 +8,11 @@ import torch
 
 from cloister.errors import Unavailable
 from tests.model.checkpoints import prompt, scattered
-from tests.split.machines import Meddler, port_of, split, to
+from tests.split.machines import Meddler, at, split, to
 from worker.engine.step import Segment, Step
+from worker.execution.split.frames import Payload, Wire
 from worker.execution.split.masks import Masks, NoMasks
 from worker.execution.split.sites import SiteId
-from worker.execution.split.tcp import Payload, Tcp, Wire
 from worker.execution.split.wire import Header, Op
 from worker.gpu.server import Server
 
@@ -70,7 +70,7 @@ def test_so_many_calls_are_under_way(folder: Path, server: Server, at_once: int)
     wires: list[Counting] = []
 
     def connect() -> Wire:
-        wires.append(Counting(Tcp.connect("127.0.0.1", port_of(server), 5)))
+        wires.append(Counting(at(server.url)))
         return wires[-1]
 
     with split(folder, connect, at_once=at_once) as (decoder, execution):

@@ -105,8 +105,10 @@ class RingRows:
 
     def _right_products(self, masks: Masks) -> Words:
         """What the masks' maker should have sent. Raises `BadProduct` if it did."""
-        words = np.broadcast_to(masks.words, self._fixed.integers.shape).copy()
-        right = self._product(words)
+        assert self.payload is not None, "nothing was sent"
+        integers = self._fixed.integers
+        sent = np.frombuffer(self.payload, np.uint32).reshape(integers.shape)
+        right = self._product(sent - integers)
         if (right == masks.products).all():
             raise BadProduct
         self._ring.source.distrust()
