@@ -61,27 +61,33 @@ class Stopwatch:
     def __init__(self) -> None:
         self._moments = np.zeros((4, 4))
         self._products = np.zeros(4)
-        self._line = np.zeros(4)  # base, each, fixed, row
-        self._steps = 0
+        self._line = [0.0, 0.0, 0.0, 0.0]  # base, each, fixed, row
+        self._new: list[tuple[float, ...]] = []  # (1, sequences, any drafts, drafts, seconds)
 
     def count(self, sequences: int, drafts: int, seconds: float) -> None:
         """A step has given each of so many sequences a token and checked so many drafts."""
-        step = np.array([1.0, sequences, drafts > 0, drafts])
-        if self._steps >= STEPS_BETWEEN:
-            seconds = min(seconds, OUTLIER * float(self._line @ step))
-        self._moments = STEPS_MEMORY * self._moments + np.outer(step, step)
-        self._products = STEPS_MEMORY * self._products + seconds * step
-        self._steps += 1
-        if self._steps % STEPS_BETWEEN == 0:
-            self._line = self._fit()
+        self._new.append((1, sequences, drafts > 0, drafts, seconds))
+        if len(self._new) == STEPS_BETWEEN:
+            self._learn(np.array(self._new, dtype=np.float64))
+            self._new.clear()
 
     def cost(self, sequences: int) -> Cost:
         """The cost of drafts in a step of so many sequences."""
-        plain = float(self._line[0] + self._line[1] * sequences)
+        base, each, fixed, row = self._line
+        plain = base + each * sequences
         if plain <= 0:
             return Cost(FIRST_FIXED * sequences, FIRST_ROW)
-        fixed, row = (CAUTION * float(part) * sequences / plain for part in self._line[2:])
-        return Cost(max(fixed, CHEAPEST), max(row, CHEAPEST))
+        scale = CAUTION * sequences / plain
+        return Cost(max(fixed * scale, CHEAPEST), max(row * scale, CHEAPEST))
+
+    def _learn(self, new: np.ndarray) -> None:
+        steps, seconds = new[:, :4], new[:, 4]
+        if any(self._line):
+            seconds = np.minimum(seconds, OUTLIER * steps @ self._line)
+        faded = steps.T * STEPS_MEMORY ** np.arange(len(new) - 1, -1, -1)
+        self._moments = STEPS_MEMORY ** len(new) * self._moments + faded @ steps
+        self._products = STEPS_MEMORY ** len(new) * self._products + faded @ seconds
+        self._line = self._fit().tolist()
 
     def _fit(self) -> np.ndarray:
         weight, sequences = self._moments[0, 0], self._moments[0, 1]
@@ -116,8 +122,9 @@ class Odds:
 def lengths(odds: Sequence[Odds], cost: Cost, most: int) -> list[int]:
     """How many tokens each sequence should guess in the next step."""
     best, promise = 0, 0.0
-    for length in _choices(most):
-        gains = (one.gain(length) - cost.row * length for one in odds if one.saved > 0)
+    trusted = [one for one in odds if one.saved > 0]
+    for length in _choices(most) if trusted else ():
+        gains = (one.gain(length) - cost.row * length for one in trusted)
         value = sum(gain for gain in gains if gain > 0) - cost.fixed
         if value > promise:
             best, promise = length, value
