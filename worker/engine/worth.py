@@ -104,19 +104,25 @@ class Odds:
     def __init__(self) -> None:
         self.saved = SAVED
         self._right, self._guesses = FIRST_RIGHT, FIRST_GUESSES
+        self._gains: dict[int, float] = {}  # asked for in each step, changed by guesses alone
 
     def gain(self, length: int) -> float:
         """How many of so many guesses are right before the first wrong one, on average."""
-        chance = self._right / self._guesses
-        return chance * (1 - chance**length) / (1 - chance)
+        if length not in self._gains:
+            chance = self._right / self._guesses
+            self._gains[length] = chance * (1 - chance**length) / (1 - chance)
+        return self._gains[length]
 
     def learn(self, guesses: int, right: int, cost: float) -> None:
         """A step is over in which the first `right` of so many guesses were right."""
+        self.saved = min(SAVED, self.saved + ALLOWANCE + right - cost)
+        if guesses == 0:
+            return
         seen = min(right + 1, guesses)  # behind a wrong guess, the others tell nothing
         fade = MEMORY**seen
         self._right = fade * self._right + right
         self._guesses = fade * self._guesses + seen
-        self.saved = min(SAVED, self.saved + ALLOWANCE + right - cost)
+        self._gains.clear()
 
 
 def lengths(odds: Sequence[Odds], cost: Cost, most: int) -> list[int]:
