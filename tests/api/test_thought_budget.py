@@ -125,9 +125,10 @@ def forced(served: Served, tokens: int, said: str, *, thinking: bool) -> str:
     constraint, text = thought.begin(), ""
     for id in served.tokenizer.encode(said):
         assert constraint.allowed()[id // 8] >> id % 8 & 1, "it may be said"
-        constraint.accept(id)
+        assert constraint.take(id)
     while (bits := int.from_bytes(constraint.allowed(), "little")).bit_count() == 1:
-        constraint.accept(bits.bit_length() - 1)
+        assert not constraint.take(bits.bit_length())
+        assert constraint.take(bits.bit_length() - 1)
         text += served.tokenizer.decode([bits.bit_length() - 1])
     return text
 
