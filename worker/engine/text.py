@@ -12,10 +12,10 @@ CONTEXT = 8  # tokens kept before new ones: decoders treat the first token of a 
 class TextStream:
     """The text of one sequence.
 
-    Joined, the results of `push` and `end` are the whole text up to the stop string that is complete
-    first, or with it if it `keeps_stop`; then `stop_string` is the one found. A byte sequence that never becomes a
-    character stays U+FFFD inside the text and is dropped at its end. `decoded` counts the
-    characters of the tokens so far, `released` those handed on.
+    Joined, the results of `push` and `end` are the whole text up to the stop string that is
+    complete first, or with it if it `keeps_stop`; then `stop_string` is the one found. A byte
+    sequence that never becomes a character stays U+FFFD inside the text and is dropped at its end.
+    `decoded` counts the characters of the tokens so far, `released` those handed on.
     """
 
     def __init__(
