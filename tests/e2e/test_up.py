@@ -20,6 +20,7 @@ from controller.store import Store
 from tests.e2e.stack import ACCOUNTS, Program, Stack, running
 
 QUICK_S = 10
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 
 
 def chat(stack: Stack, text: str, **fields: object) -> httpx.Response:
@@ -40,10 +41,9 @@ def wait_until_served(stack: Stack) -> None:
         time.sleep(0.1)
 
 
+@needs_curl
 def test_printed_curl_line_answers(stack: Stack) -> None:
     line = next(line for line in stack.lines if line.startswith("curl "))
-    if not shutil.which("curl"):
-        pytest.skip("curl is not installed")
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=True)
     answer = json.loads(done.stdout)
     assert answer["model"] == "novice"
@@ -119,6 +119,7 @@ def test_killed_launcher_leaves_no_orphan() -> None:
         stack.check_nothing_is_left()
 
 
+@needs_curl
 def test_api_keys_leave_a_place_for_one_in_what_is_printed(tmp_path: Path) -> None:
     store = Store(tmp_path / "accounts.sqlite")
     key = KeyTable(store).create("tester")
