@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test check check-containers fuzz lint bench chromium clean
+.PHONY: help run test check check-containers fuzz lint bench programs clean
 
 PYTHON ?= python3
 ARGS ?=
@@ -22,7 +22,7 @@ help: ## list the commands
 run: $(RUN) ## install once, then start controller, worker and page; Ctrl-C stops them
 	@exec $(VENV)/bin/cloister up $(ARGS)
 
-test: $(TEST) chromium ## install what tests need, then run them all
+test: $(TEST) programs ## install what tests need, then run them all
 	@exec $(VENV)/bin/python -m pytest $(ARGS)
 
 check: lint test ## format, lint, types, tests: what must be green before a change is handed over
@@ -63,7 +63,9 @@ $(TEST): $(RUN)
 	@$(PIP) -e '.[test]' | $(SHORT)
 	@touch $@
 
-# The page is tested in Debian's browser.
-chromium:
-	@command -v chromium >/dev/null || .ci/install chromium || \
-	  echo "The page's tests need Chromium; on Debian: apt-get install chromium" >&2
+# Debian's browser, in which the page is tested, and curl, which scripts and examples use.
+programs:
+	@for program in chromium curl; do \
+	  command -v $$program >/dev/null || .ci/install $$program || \
+	    echo "Tests need $$program; on Debian: apt-get install $$program" >&2; \
+	done

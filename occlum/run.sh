@@ -23,6 +23,7 @@ shared=
 word=${1:-} part=${2:-worker}
 case $word in start | exec | bench | drain | stop) ;; *) part= ;; esac
 case $part in worker | webui) ;; *) sed -n '2,17s/^# \{0,1\}//p' "$0" >&2; exit 2 ;; esac
+[[ $word != exec && $word != drain ]] || command -v curl >/dev/null || { echo "$0 $word needs curl" >&2; exit 1; }
 instance=$here/instance/${shared:-$part}
 
 header() { [[ -z $WORKER_TOKEN ]] || printf 'header = "x-cloister-worker-token: %s"\n' "$WORKER_TOKEN"; }
