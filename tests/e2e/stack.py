@@ -3,6 +3,7 @@
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +16,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
+import pytest
+
 START_S = 120
 STOP_S = 120
 MARK = "E2E_MARK"
 
 
 ACCOUNTS = "CLOISTER_CONTROLLER_ACCOUNTS_FILE"
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 
 
 class Program:

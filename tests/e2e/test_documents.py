@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.docs.pages import API_URL, Block, blocks
-from tests.e2e.stack import Stack
+from tests.e2e.stack import Stack, needs_curl
 
 ADDRESS = API_URL.removesuffix("/v1")
 STRICT_CURL = "silent\nshow-error\nfail-with-body\n"
@@ -52,7 +51,7 @@ def test_every_example_of_the_api_is_run() -> None:
     assert [block.text for block in shown if block not in SCRIPTS + PROGRAMS] == []
 
 
-@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+@needs_curl
 @pytest.mark.parametrize("block", SCRIPTS, ids=name)
 def test_curl_example_answers(stack: Stack, block: Block, tmp_path: Path) -> None:
     (tmp_path / ".curlrc").write_text(STRICT_CURL)

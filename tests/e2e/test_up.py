@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -11,16 +10,14 @@ import time
 from pathlib import Path
 
 import httpx
-import pytest
 
 from cloister.ports import free_ports
 from cloister.sse import Parser
 from controller.keys import KeyTable
 from controller.store import Store
-from tests.e2e.stack import ACCOUNTS, Program, Stack, running
+from tests.e2e.stack import ACCOUNTS, Program, Stack, needs_curl, running
 
 QUICK_S = 10
-needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 
 
 def chat(stack: Stack, text: str, **fields: object) -> httpx.Response:

@@ -16,19 +16,9 @@ from urllib.parse import urlsplit
 
 from cloister.enclaves import GIB
 from cloister.settings import command
-from worker.commands.options import Options
+from worker.commands.options import MEMORY, Options
 from worker.settings import WorkerSettings
 
-SETTINGS = (
-    "model",
-    "dtype",
-    "weights",
-    "cache_mb",
-    "cache_pages",
-    "page_size",
-    "step_tokens",
-    "sequences",
-)
 SGX_DEVICES = ("dev/sgx_enclave", "dev/sgx/enclave")
 GUEST_DEVICES = {"TDX": ("dev/tdx_guest", "dev/tdx-guest"), "SEV-SNP": ("dev/sev-guest",)}
 AESM_SOCKET = "var/run/aesmd/aesm.socket"
@@ -64,7 +54,7 @@ class Machine:
 @command
 def main(argv: Sequence[str]) -> int:
     """The command. Exit status: 0 when the model can be served here, 1 when not, 2 on bad words."""
-    options = Options("doctor", "Tell what this machine offers, and what to run.", SETTINGS)
+    options = Options("doctor", "Tell what this machine offers, and what to run.", MEMORY)
     _, settings = options.parse(argv)
     need = _need(settings)
     machine = look()

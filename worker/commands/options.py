@@ -10,6 +10,18 @@ from collections.abc import Sequence
 from cloister.settings import flag
 from worker.settings import WorkerSettings
 
+MEMORY = (
+    "model",
+    "dtype",
+    "weights",
+    "cache_mb",
+    "cache_pages",
+    "page_size",
+    "step_tokens",
+    "sequences",
+)
+"""The settings that decide how much memory a worker needs."""
+
 
 class Options:
     """A parser with flags of its own and some of the worker's."""

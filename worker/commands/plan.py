@@ -14,7 +14,7 @@ from cloister.enclaves import GIB, PROFILES, enclave_bytes, profile_for
 from cloister.settings import command
 from worker.build import threads_for
 from worker.commands.need import Need, need
-from worker.commands.options import Options, gibibytes, positive
+from worker.commands.options import MEMORY, Options, gibibytes, positive
 from worker.kernels.lowbit import Format
 from worker.model.config import ModelConfig
 from worker.model.load import LOW_BITS, form_of
@@ -22,16 +22,6 @@ from worker.model.source import find_model
 from worker.model.weights import stored_type
 from worker.settings import WorkerSettings
 
-SETTINGS = (
-    "model",
-    "dtype",
-    "weights",
-    "cache_mb",
-    "cache_pages",
-    "page_size",
-    "step_tokens",
-    "sequences",
-)
 DEFAULT_BUDGET = 16 * GIB
 
 OTHER_THREADS = 12
@@ -54,7 +44,7 @@ class Plan:
 @command
 def main(argv: Sequence[str]) -> int:
     """The command. Exit status: 0, 2 if the model or a setting is bad."""
-    options = Options("plan", "Tell the memory that a model needs.", SETTINGS)
+    options = Options("plan", "Tell the memory that a model needs.", MEMORY)
     add = options.parser.add_argument
     add("name", nargs="?", metavar="MODEL", help="a folder, a Hub id or novice; as --model")
     add("--context", type=positive, metavar="TOKENS", help="length of a sequence (default: all)")

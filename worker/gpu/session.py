@@ -17,6 +17,7 @@ from worker.execution.split.stream import expand
 from worker.execution.split.wire import (
     DTYPES,
     HELLO_BYTES,
+    HELLO_S,
     LIMITS,
     NONCE_BYTES,
     BadFrame,
@@ -31,7 +32,6 @@ from worker.gpu.batcher import Batcher, Job
 from worker.gpu.budget import Budget
 from worker.gpu.shelf import Linear, Shelf
 
-HELLO_S = 5.0
 FRAME_S = 30.0  # a frame that has begun must end within it, either way
 WINDOW = 4  # calls of one worker in flight
 

@@ -10,6 +10,7 @@ from worker.execution.split.frames import Payload, Wire
 from worker.execution.split.sites import SiteId
 from worker.execution.split.wire import (
     HELLO_BYTES,
+    HELLO_S,
     LIMITS,
     NONCE_BYTES,
     BadFrame,
@@ -20,8 +21,6 @@ from worker.execution.split.wire import (
     Status,
     prove,
 )
-
-HELLO_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)

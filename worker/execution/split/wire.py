@@ -29,6 +29,7 @@ HEADER = struct.Struct("<4sBBHQHBBIIQ4x")
 LIMITS = struct.Struct("<II")
 NONCE_BYTES = 32
 HELLO_BYTES = 64
+HELLO_S = 5.0  # for each step of the handshake, on either side
 SEED_BYTES = 32
 PURPOSE = b"cloister gpu hello 1"
 
