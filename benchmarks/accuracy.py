@@ -26,7 +26,7 @@ from worker.engine.step import Segment, Step
 from worker.execution.local import LocalExecution
 from worker.kernels.lowbit import INT4, INT8, Format, quantise
 from worker.kernels.native import Kernels, find_kernels
-from worker.kernels.packed import pack
+from worker.kernels.packed import Fused, pack
 from worker.model.load import LowBit, load_model
 from worker.model.source import find_model
 from worker.novice.batches import Row, to_row
@@ -120,7 +120,7 @@ def layers(rows: int, kernels: Kernels) -> dict[str, Figures]:
 
 
 def _ours(form: Format, kernels: Kernels) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda x, weight: kernels.multiply(pack(quantise(weight, form)), x)
+    return lambda x, weight: kernels.linear(Fused(pack(quantise(weight, form))))(x)
 
 
 def blocks_of_8(numbers: Tensor) -> Tensor:

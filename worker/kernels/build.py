@@ -33,7 +33,7 @@ COMMON = (
 )
 PLAIN = ("interface", "look_up", "pool", "portable")
 X86: dict[str, Sequence[str]] = {
-    "avx2": ("-mavx2",),
+    "avx2": ("-mavx2", "-mfma"),
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
 }
 LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")

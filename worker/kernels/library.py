@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.kernels.build import LIBRARY
 
-VERSION = 1  # of the interface, as in src/interface.cpp
+VERSION = 2  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
 
 
@@ -26,6 +26,18 @@ class Matrix(ctypes.Structure):
     )
 
 
+class Linear(ctypes.Structure):
+    """`Linear` of src/format.h."""
+
+    _fields_ = (
+        ("matrix", Matrix),
+        ("bias", ctypes.c_void_p),
+        ("norm", ctypes.c_void_p),
+        ("epsilon", ctypes.c_float),
+        ("gated", ctypes.c_int32),
+    )
+
+
 class Rows(ctypes.Structure):
     """`Rows` of src/format.h."""
 
@@ -33,21 +45,6 @@ class Rows(ctypes.Structure):
         ("data", ctypes.c_void_p),
         ("stride", ctypes.c_int64),
         ("type", ctypes.c_int32),
-    )
-
-
-class Product(ctypes.Structure):
-    """`Product` of src/format.h."""
-
-    _fields_ = (
-        ("matrix", Matrix),
-        ("input", Rows),
-        ("output", Rows),
-        ("bias", ctypes.c_void_p),
-        ("rows", ctypes.c_int64),
-        ("values", ctypes.c_void_p),
-        ("scales", ctypes.c_void_p),
-        ("starts", ctypes.c_void_p),
     )
 
 
@@ -67,9 +64,12 @@ class Library:
         if found != VERSION:
             raise NoLibrary(f"{path.name} is of another version; compile it again")
         self._functions.cloister_name.restype = ctypes.c_char_p
-        self.multiply = self._function("multiply", ctypes.c_int32, ctypes.POINTER(Product))
-        matrix, rows = ctypes.POINTER(Matrix), ctypes.POINTER(Rows)
-        self.look_up = self._function("look_up", matrix, ctypes.c_void_p, ctypes.c_int64, rows)
+        matrix, linear, rows = map(ctypes.POINTER, (Matrix, Linear, Rows))
+        address, count = ctypes.c_void_p, ctypes.c_int64
+        self.multiply = self._function(
+            "multiply", ctypes.c_int32, linear, rows, rows, count, address
+        )
+        self.look_up = self._function("look_up", matrix, address, count, rows)
 
     def _function(self, name: str, *types: object) -> "ctypes._NamedFuncPointer":
         function = self._functions[f"cloister_{name}"]

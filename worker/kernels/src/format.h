@@ -33,6 +33,18 @@ struct Matrix {
     int32_t zero() const { return 1 << (bits - 1); }  // the code of 0
 };
 
+// A linear with what surrounds it, the same in every call: RMSNorm of the row, the product, a bias,
+// and where it is gated, silu(first outputs) * second outputs; panels of both then take turns.
+struct Linear {
+    Matrix matrix;      // of a gated one `outputs` are those of the result
+    const float* bias;  // or null
+    const float* norm;  // weights, or null
+    float epsilon;
+    int32_t gated;
+
+    int32_t parts() const { return gated ? 2 : 1; }
+};
+
 // Rows as they come from and go to tensors: `stride` in numbers.
 struct Rows {
     void* data;
@@ -50,15 +62,14 @@ struct Activations {
 };
 
 struct Product {
-    Matrix matrix;
+    Linear linear;
     Rows input;
     Rows output;
-    const void* bias;  // of the output's type, or null
     int64_t rows;
     Activations activations;
 };
 
-// The same two steps for one set of instructions. Ranges are of rows, and of panels.
+// The same two steps for one set of instructions. Ranges are of rows, and of the result's panels.
 struct Variant {
     const char* name;
     bool (*runs_here)();

@@ -33,7 +33,7 @@ constexpr int64_t PANELS_AT_A_TIME = 8;
 }  // namespace
 
 // Raised with every change of this interface: a library left over from another version is refused.
-CLOISTER_CALL int32_t cloister_version() { return 1; }
+CLOISTER_CALL int32_t cloister_version() { return 2; }
 
 CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VARIANTS; }
 
@@ -41,8 +41,16 @@ CLOISTER_CALL const char* cloister_name(int32_t variant) { return VARIANTS[varia
 
 CLOISTER_CALL int32_t cloister_runs_here(int32_t variant) { return VARIANTS[variant]->runs_here(); }
 
-CLOISTER_CALL void cloister_multiply(int32_t variant, const Product* product) {
-    const Work work = {VARIANTS[variant], product};
-    run(quantise_part, &work, product->rows, ROWS_AT_A_TIME);
-    run(multiply_part, &work, product->matrix.panel_count(), PANELS_AT_A_TIME);
+// `scratch` holds the quantised rows: for each, a byte an input and 8 bytes a group.
+CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, const Rows* input,
+                                     const Rows* output, int64_t rows, void* scratch) {
+    const Matrix& matrix = linear->matrix;
+    const int64_t groups = rows * matrix.groups();
+    int8_t* values = static_cast<int8_t*>(scratch);
+    float* scales = reinterpret_cast<float*>(values + groups * matrix.group);
+    int32_t* starts = reinterpret_cast<int32_t*>(scales + groups);
+    const Product product = {*linear, *input, *output, rows, {values, scales, starts}};
+    const Work work = {VARIANTS[variant], &product};
+    run(quantise_part, &work, rows, ROWS_AT_A_TIME);
+    run(multiply_part, &work, matrix.panel_count(), PANELS_AT_A_TIME);
 }

@@ -29,8 +29,8 @@ struct Vectors {
         return a;
     }
 
-    static Floats add(Floats a, const Floats& b) {
-        for (int i = 0; i < LANES; i++) a.lane[i] += b.lane[i];
+    static Floats fma(Floats a, const Floats& b, const Floats& c) {
+        for (int i = 0; i < LANES; i++) a.lane[i] = fused(a.lane[i], b.lane[i], c.lane[i]);
         return a;
     }
 
