@@ -55,7 +55,8 @@ def _linear(fused: Fused, codes: Codes, x: Tensor) -> Tensor:
 
 def _inverse_size(x: Tensor, epsilon: float) -> Tensor:
     """1 / sqrt(mean of squares + epsilon) of each row, [rows, 1]; sums in the order of C++."""
-    padded = functional.pad(x, (0, -x.shape[1] % LANES)).unflatten(1, (-1, LANES))
+    lanes = -(-x.shape[1] // LANES)
+    padded = functional.pad(x, (0, -x.shape[1] % LANES)).view(len(x), lanes, LANES)
     sums = torch.zeros(len(x), LANES)
     for squares in padded.square().unbind(1):
         sums += squares
