@@ -1,10 +1,13 @@
 """The compiled library: found, opened and told apart from one of another version."""
 
 import ctypes
+import logging
 import threading
 from pathlib import Path
 
 from worker.kernels.build import LIBRARY
+
+log = logging.getLogger(__name__)
 
 VERSION = 2  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
@@ -78,13 +81,19 @@ class Library:
         return function
 
     def variants(self) -> dict[str, int]:
-        """Numbers of the variants that run on this machine, by name, best first."""
-        functions = self._functions
-        return {
-            functions.cloister_name(index).decode(): index
-            for index in range(functions.cloister_variants())
-            if functions.cloister_runs_here(index)
-        }
+        """Numbers of the variants that run right on this machine, by name, best first.
+
+        Each has multiplied something small, compared with the portable one.
+        """
+        found: dict[str, int] = {}
+        for index in range(self._functions.cloister_variants()):
+            name = self._functions.cloister_name(index).decode()
+            runs = self._functions.cloister_runs_here(index)
+            if runs > 0:
+                found[name] = index
+            elif runs < 0:
+                log.warning("kernels for %s are not used: they compute wrongly here", name)
+        return found
 
     def help_out(self, threads: int, spins: int) -> None:
         """Let so many threads help with every call from now on; idle, each looks `spins` times

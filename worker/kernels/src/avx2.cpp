@@ -70,6 +70,6 @@ bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 
 }  // namespace
 
-const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Vectors>};
+const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Tiles<Vectors>>};
 
 }  // namespace cloister

@@ -65,6 +65,6 @@ bool runs_here() {
 
 }  // namespace
 
-const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Vectors>};
+const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Tiles<Vectors>>};
 
 }  // namespace cloister

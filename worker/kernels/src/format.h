@@ -14,9 +14,6 @@ constexpr int PANEL = 32;
 constexpr int STEP = 8;
 constexpr int SCALES_BYTES = PANEL * 2;
 
-// Rows of a tile: 12 sums and 12 totals of 16 columns fill the 32 registers of AVX-512.
-constexpr int MOST_ROWS = 6;
-
 enum Type : int32_t { FLOAT32 = 0, BFLOAT16 = 1 };
 
 struct Matrix {
@@ -77,6 +74,6 @@ struct Variant {
     void (*multiply)(const Product&, int64_t begin, int64_t end);
 };
 
-extern const Variant PORTABLE, AVX2, AVX512;
+extern const Variant PORTABLE, AVX2, AVX512, AMX;
 
 }  // namespace cloister

@@ -1,4 +1,5 @@
 // The C interface that Python calls. Arguments are checked there, in packed.py.
+#include "agree.h"
 #include "format.h"
 #include "pool.h"
 
@@ -6,11 +7,14 @@ using namespace cloister;
 
 namespace {
 
-#if defined(__x86_64__)
-const Variant* const VARIANTS[] = {&AVX512, &AVX2, &PORTABLE};  // best first
-#else
-const Variant* const VARIANTS[] = {&PORTABLE};
+const Variant* const VARIANTS[] = {  // best first
+#if defined(HAS_AMX)
+    &AMX,
 #endif
+#if defined(__x86_64__)
+    &AVX512, &AVX2,
+#endif
+    &PORTABLE};
 
 struct Work {
     const Variant* variant;
@@ -39,7 +43,11 @@ CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VAR
 
 CLOISTER_CALL const char* cloister_name(int32_t variant) { return VARIANTS[variant]->name; }
 
-CLOISTER_CALL int32_t cloister_runs_here(int32_t variant) { return VARIANTS[variant]->runs_here(); }
+// 1: yes; 0: this machine lacks it; -1: it is there, and computes something else.
+CLOISTER_CALL int32_t cloister_runs_here(int32_t variant) {
+    const Variant& asked = *VARIANTS[variant];
+    return asked.runs_here() ? (agrees(asked) ? 1 : -1) : 0;
+}
 
 // `scratch` holds the quantised rows: for each, a byte an input and 8 bytes a group.
 CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, const Rows* input,

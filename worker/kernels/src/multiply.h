@@ -1,6 +1,6 @@
 // Quantised rows times packed panels, written once over a vector type `V` of each instruction set.
 //
-// A tile is up to MOST_ROWS rows times V::COLUMNS outputs. Within a group sums are integers and
+// A tile is up to TILE_ROWS rows times V::COLUMNS outputs. Within a group sums are integers and
 // exact; then sum * (weight scale * row scale) is added to float totals with one rounding, groups in
 // order. So a result is the same to the bit in all variants, whatever the tile, the thread, or the
 // other rows.
@@ -17,11 +17,12 @@ constexpr int AHEAD = 4096;
 
 constexpr int USUAL_GROUP = 32;  // known to the compiler, it is 1.03 times as fast
 
-using Totals = float[MOST_ROWS][PANEL];
+// Of a tile: 12 sums and 12 totals of 16 columns fill the 32 registers of AVX-512.
+constexpr int TILE_ROWS = 6;
 
 template <class V, int BITS, int ROWS, int GROUP>
 static inline void tile(const Product& product, const uint8_t* panel, int first, int64_t row,
-                        Totals& totals) {
+                        float (*totals)[PANEL]) {
     constexpr int N = V::COLUMNS / V::LANES;
     const Matrix& matrix = product.linear.matrix;
     const Activations& from = product.activations;
@@ -66,7 +67,8 @@ static inline void tile(const Product& product, const uint8_t* panel, int first,
 }
 
 template <class V, int BITS, int ROWS>
-static void panel_rows(const Product& product, const uint8_t* panel, int64_t row, Totals& totals) {
+static void panel_rows(const Product& product, const uint8_t* panel, int64_t row,
+                       float (*totals)[PANEL]) {
     for (int first = 0; first < PANEL; first += V::COLUMNS)
         if (product.linear.matrix.group == USUAL_GROUP)
             tile<V, BITS, ROWS, USUAL_GROUP>(product, panel, first, row, totals);
@@ -74,24 +76,29 @@ static void panel_rows(const Product& product, const uint8_t* panel, int64_t row
             tile<V, BITS, ROWS, 0>(product, panel, first, row, totals);
 }
 
-// Up to MOST_ROWS rows, in tiles of V::ROWS where there are fewer registers.
-template <class V, int BITS>
-static void panel_block(const Product& product, const uint8_t* panel, int64_t row, int rows,
-                        Totals& totals) {
-    using Tile = void (*)(const Product&, const uint8_t*, int64_t, Totals&);
-    static constexpr Tile TILES[MOST_ROWS] = {
-        panel_rows<V, BITS, 1>,
-        panel_rows<V, BITS, V::ROWS < 2 ? 1 : 2>,
-        panel_rows<V, BITS, V::ROWS < 3 ? 1 : 3>,
-        panel_rows<V, BITS, V::ROWS < 4 ? 1 : 4>,
-        panel_rows<V, BITS, V::ROWS < 5 ? 1 : 5>,
-        panel_rows<V, BITS, V::ROWS < 6 ? 1 : 6>,
-    };
-    for (int done = 0; done < rows; done += V::ROWS) {
-        const int count = rows - done < V::ROWS ? rows - done : V::ROWS;
-        TILES[count - 1](product, panel, row + done, *reinterpret_cast<Totals*>(totals + done));
+// A panel times up to ROWS rows, in tiles of V::ROWS: fewer where there are fewer registers.
+template <class V>
+struct Tiles {
+    static constexpr int ROWS = TILE_ROWS;
+
+    template <int BITS>
+    static void multiply(const Product& product, const uint8_t* panel, int64_t row, int rows,
+                         float (*totals)[PANEL]) {
+        using Tile = void (*)(const Product&, const uint8_t*, int64_t, float (*)[PANEL]);
+        static constexpr Tile TILES[TILE_ROWS] = {
+            panel_rows<V, BITS, 1>,
+            panel_rows<V, BITS, V::ROWS < 2 ? 1 : 2>,
+            panel_rows<V, BITS, V::ROWS < 3 ? 1 : 3>,
+            panel_rows<V, BITS, V::ROWS < 4 ? 1 : 4>,
+            panel_rows<V, BITS, V::ROWS < 5 ? 1 : 5>,
+            panel_rows<V, BITS, V::ROWS < 6 ? 1 : 6>,
+        };
+        for (int done = 0; done < rows; done += V::ROWS) {
+            const int count = rows - done < V::ROWS ? rows - done : V::ROWS;
+            TILES[count - 1](product, panel, row + done, totals + done);
+        }
     }
-}
+};
 
 static inline void add_bias(const Linear& linear, int part, int64_t first, int count, float* row) {
     if (!linear.bias) return;
@@ -110,20 +117,21 @@ static inline void write_row(const Rows& to, int64_t row, int64_t first, int cou
     }
 }
 
-template <class V, int BITS>
+// `Block` multiplies a panel with up to Block::ROWS rows.
+template <class Block, int BITS>
 static void multiply_panel(const Product& product, int64_t index) {
     const Linear& linear = product.linear;
     const Matrix& matrix = linear.matrix;
     const uint8_t* panels = matrix.panels + index * linear.parts() * matrix.panel_bytes();
     const int64_t first = index * PANEL, rest = matrix.outputs - first;
     const int count = rest < PANEL ? int(rest) : PANEL;
-    for (int64_t row = 0; row < product.rows; row += MOST_ROWS) {
+    for (int64_t row = 0; row < product.rows; row += Block::ROWS) {
         const int64_t left = product.rows - row;
-        const int rows = left < MOST_ROWS ? int(left) : MOST_ROWS;
-        alignas(64) Totals totals[2];
+        const int rows = left < Block::ROWS ? int(left) : Block::ROWS;
+        alignas(64) float totals[2][Block::ROWS][PANEL];
         for (int part = 0; part < linear.parts(); part++) {
-            panel_block<V, BITS>(product, panels + part * matrix.panel_bytes(), row, rows,
-                                 totals[part]);
+            const uint8_t* panel = panels + part * matrix.panel_bytes();
+            Block::template multiply<BITS>(product, panel, row, rows, totals[part]);
             for (int r = 0; r < rows; r++) add_bias(linear, part, first, count, totals[part][r]);
         }
         for (int r = 0; r < rows; r++) {
@@ -133,11 +141,11 @@ static void multiply_panel(const Product& product, int64_t index) {
     }
 }
 
-template <class V>
+template <class Block>
 static void multiply(const Product& product, int64_t begin, int64_t end) {
     for (int64_t index = begin; index < end; index++)
-        product.linear.matrix.bits == 4 ? multiply_panel<V, 4>(product, index)
-                                        : multiply_panel<V, 8>(product, index);
+        product.linear.matrix.bits == 4 ? multiply_panel<Block, 4>(product, index)
+                                        : multiply_panel<Block, 8>(product, index);
 }
 
 }  // namespace cloister

@@ -73,6 +73,6 @@ bool runs_here() { return true; }
 
 }  // namespace
 
-const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Vectors>};
+const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Tiles<Vectors>>};
 
 }  // namespace cloister
