@@ -52,8 +52,8 @@ def test_without_a_library_the_twins_compute_and_say_so(
     with caplog.at_level(logging.WARNING):
         assert isinstance(find_kernels(), Twins)
     assert [record.message for record in caplog.records] == [
-        "low-bit weights are computed in PyTorch, which is slow: libcloister_kernels.so was not "
-        "compiled; `python worker/kernels/build.py` does it"
+        "attention and low-bit weights are computed in PyTorch, which is slow: "
+        "libcloister_kernels.so was not compiled; `python worker/kernels/build.py` does it"
     ]
 
 

@@ -31,10 +31,14 @@ COMMON = (
     *("-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"),
     "-ffp-contract=off",  # a * b + c is two roundings everywhere: variants agree to the bit
 )
-PLAIN = ("interface", "look_up", "pool", "portable")
+PLAIN = ("interface", "look_up", "pool", "portable", "attend_portable")
+AVX2 = ("-mavx2", "-mfma")
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
 X86: dict[str, Sequence[str]] = {
-    "avx2": ("-mavx2",),
-    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
+    "avx2": AVX2,
+    "attend_avx2": AVX2,
+    "avx512": AVX512,
+    "attend_avx512": AVX512,
 }
 LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")
 LIBRARIES = ("-lc", "-lgcc")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.kernels.build import LIBRARY
 
-VERSION = 1  # of the interface, as in src/interface.cpp
+VERSION = 2  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
 
 
@@ -51,6 +51,35 @@ class Product(ctypes.Structure):
     )
 
 
+class Heads(ctypes.Structure):
+    """`Heads` of src/attention.h."""
+
+    _fields_ = (
+        ("pages", ctypes.c_void_p),
+        ("norms", ctypes.c_void_p),
+        ("window", ctypes.c_int64),
+        ("type", ctypes.c_int32),
+        ("heads", ctypes.c_int32),
+        ("kv_heads", ctypes.c_int32),
+        ("head_dim", ctypes.c_int32),
+        ("page_size", ctypes.c_int32),
+        ("epsilon", ctypes.c_float),
+    )
+
+
+class Places(ctypes.Structure):
+    """`Places` of src/attention.h."""
+
+    _fields_ = (
+        ("runs", ctypes.c_void_p),
+        ("pages", ctypes.c_void_p),
+        ("cosines", ctypes.c_void_p),
+        ("sines", ctypes.c_void_p),
+        ("run_count", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+    )
+
+
 class Library:
     """The functions of one library. Raises `NoLibrary`."""
 
@@ -69,6 +98,11 @@ class Library:
         self._functions.cloister_name.restype = ctypes.c_char_p
         self.multiply = self._function("multiply", ctypes.c_int32, ctypes.POINTER(Product))
         matrix, rows = ctypes.POINTER(Matrix), ctypes.POINTER(Rows)
+        self.attend = self._function(
+            "attend",
+            *(ctypes.c_int32, ctypes.POINTER(Heads), ctypes.POINTER(Places)),
+            *(ctypes.c_void_p, ctypes.c_void_p),
+        )
         self.look_up = self._function("look_up", matrix, ctypes.c_void_p, ctypes.c_int64, rows)
 
     def _function(self, name: str, *types: object) -> "ctypes._NamedFuncPointer":

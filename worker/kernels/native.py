@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from cloister.errors import BadSettings
+from worker.kernels.attention import Attention, Heads
+from worker.kernels.attention_native import AttentionNative
 from worker.kernels.library import Library, Matrix, NoLibrary, Product, Rows
 from worker.kernels.packed import PANEL, SCALES_BYTES, Packed
 from worker.kernels.twins import Twins
@@ -20,13 +22,15 @@ MOST_GROUP = 256
 
 
 class Kernels(Protocol):
-    """What a linear needs, compiled or in PyTorch; twins.py says what each one computes."""
+    """What a model needs, compiled or in PyTorch; twins.py says what each one computes."""
 
     name: str
 
     def multiply(self, matrix: Packed, x: Tensor, bias: Tensor | None = None) -> Tensor: ...
 
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor: ...
+
+    def attention(self, heads: Heads, pages: Tensor) -> Attention: ...
 
     def close(self) -> None: ...
 
@@ -41,7 +45,9 @@ def find_kernels(threads: int = 1, *, required: bool = False) -> Kernels:
     except NoLibrary as reason:
         if required:
             raise BadSettings(f"kernels = 'native': {reason}") from None
-        log.warning("low-bit weights are computed in PyTorch, which is slow: %s", reason)
+        log.warning(
+            "attention and low-bit weights are computed in PyTorch, which is slow: %s", reason
+        )
         return Twins()
 
 
@@ -91,6 +97,9 @@ class Native:
             ctypes.byref(of), indices.data_ptr(), len(indices), ctypes.byref(rows)
         )
         return out
+
+    def attention(self, heads: Heads, pages: Tensor) -> Attention:
+        return AttentionNative(self._library, self._variant, heads, pages)
 
     def close(self) -> None:
         """Let the helpers end; the caller computes alone from now on."""

@@ -1,4 +1,5 @@
 // The C interface that Python calls. Arguments are checked there, in packed.py.
+#include "attention.h"
 #include "format.h"
 #include "pool.h"
 
@@ -27,13 +28,45 @@ void multiply_part(const void* job, int64_t begin, int64_t end) {
     work->variant->multiply(*work->product, begin, end);
 }
 
+struct Attending {
+    const Variant* variant;
+    Attention attention;
+};
+
+void keep_part(const void* job, int64_t begin, int64_t end) {
+    const Attending* work = static_cast<const Attending*>(job);
+    work->variant->keep(work->attention, begin, end);
+}
+
+void attend_part(const void* job, int64_t begin, int64_t end) {
+    const Attending* work = static_cast<const Attending*>(job);
+    work->variant->attend(work->attention, begin, end);
+}
+
 constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
 constexpr int64_t PANELS_AT_A_TIME = 8;
+constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread would take longer
+
+// Multiply-adds of both products, roughly.
+int64_t products(const Heads& heads, const Places& places) {
+    int64_t keys = 0;
+    for (int64_t i = 0; i < places.run_count; i++) {
+        const Run& run = places.runs[i];
+        keys += run.rows * (run.start + run.rows);
+    }
+    return keys * heads.heads * heads.head_dim * 2;
+}
+
+int64_t all_blocks(const Heads& heads, const Places& places) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < places.run_count; i++) count += block_count(heads, places.runs[i]);
+    return count * heads.kv_heads;
+}
 
 }  // namespace
 
 // Raised with every change of this interface: a library left over from another version is refused.
-CLOISTER_CALL int32_t cloister_version() { return 1; }
+CLOISTER_CALL int32_t cloister_version() { return 2; }
 
 CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VARIANTS; }
 
@@ -45,4 +78,13 @@ CLOISTER_CALL void cloister_multiply(int32_t variant, const Product* product) {
     const Work work = {VARIANTS[variant], product};
     run(quantise_part, &work, product->rows, ROWS_AT_A_TIME);
     run(multiply_part, &work, product->matrix.panel_count(), PANELS_AT_A_TIME);
+}
+
+CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Places* places,
+                                   const void* input, void* output) {
+    const Attending work = {VARIANTS[variant], {*heads, *places, input, output}};
+    const int64_t blocks = all_blocks(*heads, *places);
+    const bool few = products(*heads, *places) < FEW_PRODUCTS;
+    run(keep_part, &work, places->rows, ROWS_AT_A_TIME);
+    run(attend_part, &work, blocks, few ? blocks : 1);
 }
