@@ -122,4 +122,4 @@ def test_sanitizers_find_nothing(compiled: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", script, path], env=environment, capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout) == (0, "compared 144\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "compared 180\n"), done.stderr

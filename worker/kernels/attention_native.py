@@ -55,8 +55,10 @@ class AttentionNative:
 def _check(heads: Heads, pages: Tensor) -> None:
     if pages.dtype not in TYPES or not pages.is_contiguous() or pages.dim() != 4:
         raise ValueError("pages must be contiguous float32 or bfloat16")
-    if heads.dim % 2 or not 0 < heads.dim <= MOST_DIM or heads.query % heads.key:
-        raise ValueError(f"{heads.dim} numbers a head, of which at most {MOST_DIM}, must be even")
+    if heads.dim % 2 or not 0 < heads.dim <= MOST_DIM:
+        raise ValueError(f"{heads.dim} numbers a head: must be even, at most {MOST_DIM}")
+    if heads.query % heads.key:
+        raise ValueError(f"{heads.key} key heads are not shared evenly by {heads.query}")
     if pages.shape[1:3] != (heads.key, 2) or pages.shape[3] % (heads.dim * _per(pages)):
         raise ValueError(f"pages must be [count, {heads.key}, 2, size * {heads.dim}]")
     norms = heads.norms

@@ -22,7 +22,7 @@ class AttentionTwin:
 
     def __call__(self, qkv: Tensor, places: Places) -> Tensor:
         heads = self._heads
-        rows = qkv.view(len(qkv), -1, heads.dim)
+        rows = qkv.view(len(qkv), heads.width // heads.dim, heads.dim)
         query, key, value = rows.to(torch.float32, copy=True).split_with_sizes(
             [heads.query, heads.key, heads.key], 1
         )
@@ -42,14 +42,14 @@ class AttentionTwin:
 
     def _keep(self, key: Tensor, value: Tensor, places: Places) -> None:
         """Put keys and values `[rows, key_heads, dim]` into their pages."""
-        size, per = places.page_size, self._keys.shape[-1]
+        size, heads, per = places.page_size, self._heads, self._keys.shape[-1]
         places_of = [
             (run.pages[at // size], at % size)
             for run in places.runs
             for at in range(run.start, run.end)
         ]
         page, offset = torch.tensor(places_of, dtype=torch.int64).view(-1, 2).unbind(1)
-        units = key.view(*key.shape[:2], -1, per).to(self._keys.dtype)
+        units = key.view(*key.shape[:2], heads.dim // per, per).to(self._keys.dtype)
         self._keys[page, :, :, offset] = units  # [rows, key_heads, dim / per, per]
         self._values[page, :, offset // per, :, offset % per] = value.to(self._values.dtype)
 

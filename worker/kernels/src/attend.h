@@ -202,10 +202,11 @@ static inline float weigh(float* scores, int columns, float scale, float* most, 
     const float factor =
         *most == before ? 1 : V::first(power_of_2<V>(V::floats(before - *most)));
     typename V::Floats sum = V::mul(V::load(sums), V::floats(factor));
-    const typename V::Floats by = V::floats(scale), less = V::floats(-*most);
+    const typename V::Floats by = V::floats(scale), less = V::floats(*most);
     for (int c = 0; c < columns; c++) {
+        // Not fused: large scores, rounded as the largest was, must not come out above it.
         const typename V::Floats weight =
-            power_of_2<V>(V::fma(V::load(scores + c * V::LANES), by, less));
+            power_of_2<V>(V::sub(V::mul(V::load(scores + c * V::LANES), by), less));
         V::store(scores + c * V::LANES, weight);
         sum = V::add(sum, weight);
     }

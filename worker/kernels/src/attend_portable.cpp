@@ -5,72 +5,41 @@ namespace cloister {
 namespace {
 
 struct Vectors {
-    static constexpr int LANES = 8, COLUMNS = 1, ROWS = 3;
+    static constexpr int LANES = 4, COLUMNS = 2, ROWS = 6;
     template <class T>
     using Numbers = Exact<Vectors, T>;
-    struct Floats { float lane[LANES]; };
+    // Of compilers: four lanes of whatever the processor has.
+    typedef float Floats __attribute__((vector_size(16)));
+    typedef uint32_t Units __attribute__((vector_size(16)));
 
-    static Floats floats(float value) {
-        Floats all;
-        for (float& lane : all.lane) lane = value;
-        return all;
-    }
+    static Floats floats(float value) { return Floats{value, value, value, value}; }
 
     static Floats load(const float* from) {
         Floats all;
-        memcpy(all.lane, from, sizeof all.lane);
+        memcpy(&all, from, sizeof all);
         return all;
     }
 
-    static void store(float* to, const Floats& value) { memcpy(to, value.lane, sizeof value.lane); }
-
-    static Floats low(const uint32_t* units) {
-        Floats all;
-        for (int i = 0; i < LANES; i++) all.lane[i] = float_of(units[i] << 16);
+    static Units units(const uint32_t* from) {
+        Units all;
+        memcpy(&all, from, sizeof all);
         return all;
     }
 
-    static Floats high(const uint32_t* units) {
-        Floats all;
-        for (int i = 0; i < LANES; i++) all.lane[i] = float_of(units[i] & 0xffff0000);
-        return all;
-    }
+    static void store(float* to, Floats value) { memcpy(to, &value, sizeof value); }
+    static Floats low(const uint32_t* from) { return Floats(units(from) << 16); }
+    static Floats high(const uint32_t* from) { return Floats(units(from) & 0xffff0000); }
+    static Floats add(Floats a, Floats b) { return a + b; }
+    static Floats sub(Floats a, Floats b) { return a - b; }
+    static Floats mul(Floats a, Floats b) { return a * b; }
+    static Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
+    static Floats max(Floats a, Floats b) { return a > b ? a : b; }
+    static Floats power(Floats value) { return Floats((Units(value) + 127) << 23); }
+    static float first(Floats value) { return value[0]; }
 
-    static Floats add(Floats a, const Floats& b) {
-        for (int i = 0; i < LANES; i++) a.lane[i] += b.lane[i];
-        return a;
-    }
-
-    static Floats sub(Floats a, const Floats& b) {
-        for (int i = 0; i < LANES; i++) a.lane[i] -= b.lane[i];
-        return a;
-    }
-
-    static Floats mul(Floats a, const Floats& b) {
-        for (int i = 0; i < LANES; i++) a.lane[i] *= b.lane[i];
-        return a;
-    }
-
-    static Floats fma(const Floats& a, const Floats& b, Floats c) {
-        for (int i = 0; i < LANES; i++) c.lane[i] += a.lane[i] * b.lane[i];
-        return c;
-    }
-
-    static Floats max(const Floats& a, Floats b) {
-        for (int i = 0; i < LANES; i++) b.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
-        return b;
-    }
-
-    static Floats power(Floats value) {
-        for (float& lane : value.lane) lane = float_of((bits_of(lane) + 127) << 23);
-        return value;
-    }
-
-    static float first(const Floats& value) { return value.lane[0]; }
-
-    static float largest(const Floats& value) {
-        float most = value.lane[0];
-        for (float lane : value.lane) most = lane > most ? lane : most;
+    static float largest(Floats value) {
+        float most = value[0];
+        for (int i = 1; i < LANES; i++) most = value[i] > most ? value[i] : most;
         return most;
     }
 };
