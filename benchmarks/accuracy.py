@@ -83,7 +83,7 @@ def logits(form: LowBit, rows: list[Row], kernels: Kernels) -> Iterator[Tensor]:
     """Logits [places, vocabulary] of each row."""
     folder, pages = find_model("novice"), tuple(range(PAGES))
     execution = LocalExecution(kernels)
-    model = load_model(folder, execution=execution, low_bit=form, page_count=PAGES)
+    model = load_model(folder, execution=execution, kernels=kernels, low_bit=form, page_count=PAGES)
     for row in rows:
         step = Step((Segment(tuple(row.tokens), 0, pages, len(row.tokens)),))
         yield model.forward(step)[row.where]

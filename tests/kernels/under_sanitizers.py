@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from tests.kernels.attending import Text, heads_of
 from worker.kernels.library import Library
 from worker.kernels.lowbit import INT4, INT8, Format, quantise
 from worker.kernels.native import Native
@@ -34,7 +35,27 @@ def main() -> None:
             kernels.look_up(matrix, torch.tensor([0, outputs - 1]))
             kernels.close()
             count += 1
+    count += attend(library)
     sys.stdout.write(f"compared {count}\n")
+
+
+def attend(library: Library) -> int:
+    """The same for attention; the number of comparisons."""
+    count = 0
+    for heads, dtype, page_size, variant in product(
+        (heads_of(), heads_of(3, 3, 18, norms=True), heads_of(8, 1, 64, window=70)),
+        (torch.float32, torch.bfloat16),
+        (2, 16),
+        library.variants(),
+    ):
+        text = Text(heads, [1, 130, 65], dtype, page_size)
+        kernels = Native(library, variant, threads=2)
+        torch.testing.assert_close(
+            text.at_once(kernels), text.at_once(Twins()), rtol=0.016, atol=0.016
+        )
+        kernels.close()
+        count += 1
+    return count
 
 
 main()

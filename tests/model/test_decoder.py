@@ -18,7 +18,7 @@ from tests.model.checkpoints import (
     whole,
 )
 from worker.engine.step import Segment, Step
-from worker.model.batch import BLOCK_ROWS, JOINED_ROWS
+from worker.kernels.attention_twin import BLOCK_ROWS
 from worker.model.decoder import Decoder
 
 ROUNDING = 1e-5
@@ -70,7 +70,7 @@ def test_scattered_pages_equal_pages_in_order(decoder: Decoder) -> None:
 
 def test_batch_equals_alone(decoder: Decoder) -> None:
     """Prefills, decodes and drafts of all lengths share a step, in no helpful order."""
-    shares = [(30, 1), (61, 1), (0, 40), (17, 4), (3, 1), (44, 4), (9, JOINED_ROWS + 1)]
+    shares = [(30, 1), (61, 1), (0, 40), (17, 4), (3, 1), (44, 4), (9, 17)]
     texts = [prompt(start + count, seed=index) for index, (start, count) in enumerate(shares)]
     alone = [decoder.forward(whole(text, IN_ORDER)) for text in texts]
     before, after = [], []

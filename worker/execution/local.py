@@ -62,7 +62,7 @@ class LocalExecution:
         return step
 
     def close(self) -> None:
-        self._kernels.close()
+        pass  # the kernels are others' too
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,6 +51,35 @@ class Rows(ctypes.Structure):
     )
 
 
+class Heads(ctypes.Structure):
+    """`Heads` of src/attention.h."""
+
+    _fields_ = (
+        ("pages", ctypes.c_void_p),
+        ("norms", ctypes.c_void_p),
+        ("window", ctypes.c_int64),
+        ("type", ctypes.c_int32),
+        ("heads", ctypes.c_int32),
+        ("kv_heads", ctypes.c_int32),
+        ("head_dim", ctypes.c_int32),
+        ("page_size", ctypes.c_int32),
+        ("epsilon", ctypes.c_float),
+    )
+
+
+class Places(ctypes.Structure):
+    """`Places` of src/attention.h."""
+
+    _fields_ = (
+        ("runs", ctypes.c_void_p),
+        ("pages", ctypes.c_void_p),
+        ("cosines", ctypes.c_void_p),
+        ("sines", ctypes.c_void_p),
+        ("run_count", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+    )
+
+
 class Library:
     """The functions of one library. Raises `NoLibrary`."""
 
@@ -68,11 +97,11 @@ class Library:
             raise NoLibrary(f"{path.name} is of another version; compile it again")
         self._functions.cloister_name.restype = ctypes.c_char_p
         matrix, linear, rows = map(ctypes.POINTER, (Matrix, Linear, Rows))
-        address, count = ctypes.c_void_p, ctypes.c_int64
-        self.multiply = self._function(
-            "multiply", ctypes.c_int32, linear, rows, rows, count, address
-        )
+        variant, address, count = ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64
+        self.multiply = self._function("multiply", variant, linear, rows, rows, count, address)
         self.look_up = self._function("look_up", matrix, address, count, rows)
+        heads, places = map(ctypes.POINTER, (Heads, Places))
+        self.attend = self._function("attend", variant, heads, places, address, address)
 
     def _function(self, name: str, *types: object) -> "ctypes._NamedFuncPointer":
         function = self._functions[f"cloister_{name}"]

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from cloister.errors import BadSettings
+from worker.kernels.attention import Attention, Heads
+from worker.kernels.attention_native import AttentionNative
 from worker.kernels.library import Library, Linear, Matrix, NoLibrary, Rows
 from worker.kernels.packed import PANEL, SCALES_BYTES, Fused, Packed
 from worker.kernels.twins import Twins
@@ -20,13 +22,15 @@ MOST_GROUP = 256
 
 
 class Kernels(Protocol):
-    """What linears need, compiled or in PyTorch; twins.py says what each one computes."""
+    """What a model needs, compiled or in PyTorch; twins.py says what each one computes."""
 
     name: str
 
     def linear(self, fused: Fused) -> Callable[[Tensor], Tensor]: ...
 
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor: ...
+
+    def attention(self, heads: Heads, pages: Tensor) -> Attention: ...
 
     def close(self) -> None: ...
 
@@ -41,7 +45,9 @@ def find_kernels(threads: int = 1, *, required: bool = False) -> Kernels:
     except NoLibrary as reason:
         if required:
             raise BadSettings(f"kernels = 'native': {reason}") from None
-        log.warning("low-bit weights are computed in PyTorch, which is slow: %s", reason)
+        log.warning(
+            "attention and low-bit weights are computed in PyTorch, which is slow: %s", reason
+        )
         return Twins()
 
 
@@ -71,6 +77,9 @@ class Native:
         out = torch.empty(len(indices), matrix.inputs, dtype=matrix.dtype)
         self._library.look_up(_matrix(matrix), indices.data_ptr(), len(indices), _rows(out))
         return out
+
+    def attention(self, heads: Heads, pages: Tensor) -> Attention:
+        return AttentionNative(self._library, self._variant, heads, pages)
 
     def close(self) -> None:
         """Let the helpers end; the caller computes alone from now on."""

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from worker.kernels.attention import Attention, Heads
+from worker.kernels.attention_twin import AttentionTwin
 from worker.kernels.lowbit import Codes, Format, dequantise, integers
 from worker.kernels.packed import Fused, Packed, unpack
 
@@ -36,6 +38,10 @@ class Twins:
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor:
         """Rows `indices` [count] of the matrix as numbers of its type, [count, in]."""
         return dequantise(unpack(matrix))[indices].to(matrix.dtype)
+
+    def attention(self, heads: Heads, pages: Tensor) -> Attention:
+        """A layer's attention over `pages` of `allocate_pages`; near that of C++, not equal."""
+        return AttentionTwin(heads, pages)
 
     def close(self) -> None:
         pass

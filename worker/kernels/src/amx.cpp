@@ -11,6 +11,7 @@
 #include <unistd.h>
 #endif
 
+#include "attention.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -148,6 +149,7 @@ bool runs_here() {
 
 }  // namespace
 
-const Variant AMX = {"amx", runs_here, quantise, multiply_rows};
+const Variant AMX = {"amx", runs_here, quantise, multiply_rows,
+                     keep_avx512, attend_avx512};
 
 }  // namespace cloister

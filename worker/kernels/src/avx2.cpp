@@ -1,6 +1,7 @@
 // AVX2: `vpmaddubsw` adds pairs of products in 16 bits, which must not overflow.
 #include <immintrin.h>
 
+#include "attention.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -70,6 +71,7 @@ bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 
 }  // namespace
 
-const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Tiles<Vectors>>};
+const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Tiles<Vectors>>,
+                      keep_avx2, attend_avx2};
 
 }  // namespace cloister

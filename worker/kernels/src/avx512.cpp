@@ -1,6 +1,7 @@
 // AVX-512 with VNNI: `vpdpbusd` multiplies 64 unsigned codes with 64 signed values at once.
 #include <immintrin.h>
 
+#include "attention.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -65,6 +66,7 @@ bool runs_here() {
 
 }  // namespace
 
-const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Tiles<Vectors>>};
+const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Tiles<Vectors>>,
+                        keep_avx512, attend_avx512};
 
 }  // namespace cloister

@@ -66,12 +66,17 @@ struct Product {
     Activations activations;
 };
 
-// The same two steps for one set of instructions. Ranges are of rows, and of the result's panels.
+struct Attention;
+
+// The same steps for one set of instructions. Ranges are of rows and of the result's panels; in
+// attention of rows and of blocks.
 struct Variant {
     const char* name;
     bool (*runs_here)();
     void (*quantise)(const Product&, int64_t begin, int64_t end);
     void (*multiply)(const Product&, int64_t begin, int64_t end);
+    void (*keep)(const Attention&, int64_t begin, int64_t end);
+    void (*attend)(const Attention&, int64_t begin, int64_t end);
 };
 
 extern const Variant PORTABLE, AVX2, AVX512, AMX;

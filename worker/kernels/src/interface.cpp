@@ -1,5 +1,6 @@
 // The C interface that Python calls. Arguments are checked there, in packed.py.
 #include "agree.h"
+#include "attention.h"
 #include "format.h"
 #include "pool.h"
 
@@ -31,8 +32,40 @@ void multiply_part(const void* job, int64_t begin, int64_t end) {
     work->variant->multiply(*work->product, begin, end);
 }
 
+struct Attending {
+    const Variant* variant;
+    Attention attention;
+};
+
+void keep_part(const void* job, int64_t begin, int64_t end) {
+    const Attending* work = static_cast<const Attending*>(job);
+    work->variant->keep(work->attention, begin, end);
+}
+
+void attend_part(const void* job, int64_t begin, int64_t end) {
+    const Attending* work = static_cast<const Attending*>(job);
+    work->variant->attend(work->attention, begin, end);
+}
+
 constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
 constexpr int64_t PANELS_AT_A_TIME = 8;
+constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread would take longer
+
+// Multiply-adds of both products, roughly.
+int64_t products(const Heads& heads, const Places& places) {
+    int64_t keys = 0;
+    for (int64_t i = 0; i < places.run_count; i++) {
+        const Run& run = places.runs[i];
+        keys += run.rows * (run.start + run.rows);
+    }
+    return keys * heads.heads * heads.head_dim * 2;
+}
+
+int64_t all_blocks(const Heads& heads, const Places& places) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < places.run_count; i++) count += block_count(heads, places.runs[i]);
+    return count * heads.kv_heads;
+}
 
 }  // namespace
 
@@ -61,4 +94,13 @@ CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, cons
     const Work work = {VARIANTS[variant], &product};
     run(quantise_part, &work, rows, ROWS_AT_A_TIME);
     run(multiply_part, &work, matrix.panel_count(), PANELS_AT_A_TIME);
+}
+
+CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Places* places,
+                                   const void* input, void* output) {
+    const Attending work = {VARIANTS[variant], {*heads, *places, input, output}};
+    const int64_t blocks = all_blocks(*heads, *places);
+    const bool few = products(*heads, *places) < FEW_PRODUCTS;
+    run(keep_part, &work, places->rows, ROWS_AT_A_TIME);
+    run(attend_part, &work, blocks, few ? blocks : 1);
 }

@@ -1,4 +1,5 @@
 // No instructions beyond those of every x86-64 or ARM: what all other variants are compared with.
+#include "attention.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -73,6 +74,7 @@ bool runs_here() { return true; }
 
 }  // namespace
 
-const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Tiles<Vectors>>};
+const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Tiles<Vectors>>,
+                          keep_portable, attend_portable};
 
 }  // namespace cloister
