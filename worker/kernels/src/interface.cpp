@@ -1,4 +1,4 @@
-// The C interface that Python calls. Arguments are checked there, in packed.py.
+// The C interface that Python calls. Arguments are checked there.
 #include "attention.h"
 #include "format.h"
 #include "pool.h"
