@@ -103,9 +103,12 @@ def build(settings: WorkerSettings) -> Worker:
 def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
     """What computes attention and low-bit weights; tells torch how many threads are its own."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
-    kernels = find_kernels(threads, required=settings.kernels == "native")
-    # Two pools would wait for each other's threads: low-bit matrices take nearly all of the work.
-    torch.set_num_threads(threads if form is None or isinstance(kernels, Twins) else 1)
+    required = settings.kernels == "native"
+    if form is None:  # torch multiplies: its threads wait awake, so those of attention must not
+        torch.set_num_threads(threads)
+        return find_kernels(threads, spins=0, required=required)
+    kernels = find_kernels(threads, required=required)
+    torch.set_num_threads(threads if isinstance(kernels, Twins) else 1)
     return kernels
 
 

@@ -1,11 +1,11 @@
-"""The library, compiled from the sources of this checkout."""
+"""The variants of the library."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from worker.kernels.build import LIBRARY, CannotCompile, build
+from worker.kernels.build import LIBRARY, build
 from worker.kernels.library import Library
 from worker.kernels.native import Native
 
@@ -13,20 +13,13 @@ TILES = Path(__file__).parent / "tiles.h"
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return _compiled(tmp_path_factory, None)
-
-
-@pytest.fixture(scope="session")
-def library(compiled: Path) -> Library:
-    return Library(compiled)
-
-
-@pytest.fixture(scope="session")
 def with_tiles(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Library:
     """A library whose `amx` runs here: as it is, or with tiles in plain C++."""
-    here = library.variants()
-    return library if "amx" in here else Library(_compiled(tmp_path_factory, TILES))
+    if "amx" in library.variants():
+        return library
+    path = tmp_path_factory.mktemp("tiles") / LIBRARY
+    build(path, tiles=TILES)
+    return Library(path)
 
 
 @pytest.fixture(params=["amx", "avx512", "avx2", "portable"])
@@ -37,14 +30,3 @@ def native(request: pytest.FixtureRequest, with_tiles: Library) -> Iterator[Nati
     kernels = Native(with_tiles, request.param)
     yield kernels
     kernels.close()
-
-
-def _compiled(factory: pytest.TempPathFactory, tiles: Path | None) -> Path:
-    path = factory.mktemp("kernels") / LIBRARY
-    try:
-        build(path, tiles=tiles)
-    except CannotCompile as problem:
-        if "cannot be run" not in str(problem):
-            raise
-        pytest.skip(str(problem))
-    return path

@@ -19,6 +19,7 @@ from tests.model.checkpoints import (
 )
 from worker.engine.step import Segment, Step
 from worker.kernels.attention_twin import BLOCK_ROWS
+from worker.kernels.native import Kernels
 from worker.model.decoder import Decoder
 
 ROUNDING = 1e-5
@@ -26,11 +27,13 @@ IN_ORDER = tuple(range(64))
 
 
 @pytest.fixture(scope="module", params=["Llama", "Mistral"])
-def decoder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
+def decoder(
+    request: pytest.FixtureRequest, kernels: Kernels, tmp_path_factory: pytest.TempPathFactory
+) -> Decoder:
     folder = tmp_path_factory.mktemp(request.param)
     window = {"sliding_window": 23} if request.param == "Mistral" else {}
     save(config_of(request.param, **window), folder)
-    return ours(folder)
+    return ours(folder, kernels=kernels)
 
 
 def pages_of(index: int, tokens: int) -> tuple[int, ...]:

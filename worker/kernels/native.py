@@ -35,13 +35,13 @@ class Kernels(Protocol):
     def close(self) -> None: ...
 
 
-def find_kernels(threads: int = 1, *, required: bool = False) -> Kernels:
+def find_kernels(threads: int = 1, *, spins: int = SPINS, required: bool = False) -> Kernels:
     """The best kernels of this machine; PyTorch's, with a warning, where none were compiled.
 
     Raises `BadSettings` in their place if compiled ones are `required`.
     """
     try:
-        return Native(Library(), threads=threads)
+        return Native(Library(), threads=threads, spins=spins)
     except NoLibrary as reason:
         if required:
             raise BadSettings(f"kernels = 'native': {reason}") from None

@@ -1,6 +1,6 @@
 """The tensors that hold keys and values, in pages. Who owns which page is the engine's business."""
 
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -12,23 +12,22 @@ from worker.model.config import ModelConfig
 DEFAULT_PAGE_SIZE = 16
 
 
-@dataclass(frozen=True, slots=True)
 class Cache:
-    """Makes the tensors, one a layer. Raises `BadSettings`."""
+    """Keys and values of the layers that were added, in the form that kernels read in place."""
 
-    page_count: int
-    page_size: int
-    head_dim: int
-    dtype: torch.dtype
+    def __init__(
+        self, *, page_count: int, page_size: int, head_dim: int, dtype: torch.dtype
+    ) -> None:
+        """Raises `BadSettings`."""
+        if page_size % (UNIT_BYTES // dtype.itemsize):
+            raise BadSettings(f"page_size = {page_size}: with {dtype} it must be even")
+        self.layers: list[Tensor] = []
+        self._allocate = partial(allocate_pages, page_count, page_size, dim=head_dim, dtype=dtype)
 
-    def __post_init__(self) -> None:
-        if self.page_size % (UNIT_BYTES // self.dtype.itemsize):
-            raise BadSettings(f"page_size = {self.page_size}: with {self.dtype} it must be even")
-
-    def layer(self, key_heads: int) -> Tensor:
-        """Keys and values of one layer, all zero."""
-        shape = (self.page_count, self.page_size, key_heads, self.head_dim)
-        return allocate_pages(*shape, self.dtype)
+    def add(self, key_heads: int) -> Tensor:
+        """One more layer's pages, all zero."""
+        self.layers.append(self._allocate(key_heads=key_heads))
+        return self.layers[-1]
 
 
 def page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:

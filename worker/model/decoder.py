@@ -56,11 +56,16 @@ class Decoder:
         self._execution = execution
         self._embed = _embed_site(config, weights, execution)
         self._rope = Rope(config.rope, config.head_dim)
-        cache = Cache(page_count, page_size, config.head_dim, weights.dtype)
+        self._cache = Cache(
+            page_count=page_count,
+            page_size=page_size,
+            head_dim=config.head_dim,
+            dtype=weights.dtype,
+        )
         self._layers = tuple(
             _layer(
                 *(config, index, weights.layers.pop(0), execution),
-                lambda heads: kernels.attention(heads, cache.layer(heads.key)),
+                lambda heads: kernels.attention(heads, self._cache.add(heads.key)),
             )
             for index in range(config.layers)
         )

@@ -1,4 +1,4 @@
-// The C interface that Python calls. Arguments are checked there, in packed.py.
+// The C interface that Python calls. Arguments are checked there.
 #include "agree.h"
 #include "attention.h"
 #include "format.h"
@@ -70,7 +70,7 @@ int64_t all_blocks(const Heads& heads, const Places& places) {
 }  // namespace
 
 // Raised with every change of this interface: a library left over from another version is refused.
-CLOISTER_CALL int32_t cloister_version() { return 2; }
+CLOISTER_CALL int32_t cloister_version() { return 3; }
 
 CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VARIANTS; }
 
