@@ -35,6 +35,7 @@ from worker.execution.split.stream import MaskStream
 from worker.kernels.cores import physical_cores
 from worker.kernels.native import Kernels, find_kernels
 from worker.kernels.twins import Twins
+from worker.memory import give_back
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
 from worker.model.load import LOW_BITS, LowBit, form_of, load_model
@@ -94,6 +95,7 @@ def build(settings: WorkerSettings) -> Worker:
         patience=Patience(settings.ping_s, settings.request_timeout_s),
         collectors=placed.collectors,
     )
+    give_back()
     engine.start()
     return Worker(engine, served, readiness, store, usage, app, placed.execution, threads)
 

@@ -1,10 +1,9 @@
 """The local execution: every linear runs here, in the TEE, on weights that stay in memory."""
 
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -12,9 +11,7 @@ from torch.nn import functional
 
 from worker.engine.step import Step
 from worker.execution.seam import Pace, Part, Pending, Site, SiteSpec, Weight
-from worker.kernels.lowbit import Codes
 from worker.kernels.native import Kernels
-from worker.kernels.packed import Packed, pack
 from worker.kernels.twins import Twins
 from worker.model.norm import rms_norm
 
@@ -31,21 +28,15 @@ class LocalExecution:
 
     def __init__(self, kernels: Kernels | None = None) -> None:
         self._kernels = kernels or Twins()
-        self._packed: MutableMapping[Codes, Packed] = WeakKeyDictionary()  # for heads that are tied
         self._always: AbstractContextManager[None] = nullcontext()
 
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
-        if weight.codes is None:
+        packed, kernels, bias = weight.packed, self._kernels, weight.bias
+        if packed is None:
             return LookUp(spec, weight) if spec.name == "embed" else Linear(spec, weight)
-        packed, kernels, bias = self._pack(weight.codes), self._kernels, weight.bias
         if spec.name == "embed":
             return LowBitLookUp(spec, lambda ids: kernels.look_up(packed, ids))
         return Linear(spec, weight, lambda x: kernels.multiply(packed, x, bias))
-
-    def _pack(self, codes: Codes) -> Packed:
-        if codes not in self._packed:
-            self._packed[codes] = pack(codes)
-        return self._packed[codes]
 
     def resident(self, part: Part) -> AbstractContextManager[None]:
         del part  # all parts are in memory

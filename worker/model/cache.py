@@ -1,7 +1,9 @@
 """The tensors that hold keys and values, in pages. Who owns which page is the engine's business."""
 
 from collections.abc import Sequence
+from math import prod
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +17,8 @@ class Cache:
 
     A layer is one tensor `[pages, page_size, 2, kv_heads, head_dim]`: a token's key and value stand
     together, so that writing a step's rows and gathering a sequence's pages are one operation each.
-    It starts as zeros: attention masks what it must not see by weight 0, and 0 * NaN is NaN.
+    It starts as zeros: attention masks what it must not see by weight 0, and 0 * NaN is NaN. They
+    are the system's, so that a page takes memory from when it is first written.
     """
 
     def __init__(
@@ -30,8 +33,7 @@ class Cache:
         self.page_count = page_count
         self.page_size = page_size
         self.layers: tuple[Tensor, ...] = tuple(
-            torch.zeros(page_count, page_size, 2, count, head_dim, dtype=dtype)
-            for count in kv_heads
+            _untouched(dtype, page_count, page_size, 2, count, head_dim) for count in kv_heads
         )
 
     def write(self, layer: int, slots: Tensor, keys_and_values: Tensor) -> None:
@@ -41,6 +43,13 @@ class Cache:
     def gather(self, layer: int, pages: Tensor) -> Tensor:
         """Copy pages `[count]` out, as `[count, page_size, 2, kv_heads, head_dim]`."""
         return self.layers[layer].index_select(0, pages)
+
+
+def _untouched(dtype: torch.dtype, *shape: int) -> Tensor:
+    """Zeros that nobody has written: `torch.zeros` writes them."""
+    return (
+        torch.from_numpy(np.zeros(prod(shape) * dtype.itemsize, np.uint8)).view(dtype).view(shape)
+    )
 
 
 def page_bytes(config: ModelConfig, page_size: int, dtype: torch.dtype) -> int:

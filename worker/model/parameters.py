@@ -1,7 +1,7 @@
 """A decoder's weights as the sites want them, and where each Hugging Face tensor goes in them.
 
 Fused matrices (q k v, gate up) are allocated whole; a checkpoint's tensors are row blocks of them,
-so that reading a file straight into its places fuses without a copy.
+so that reading a file straight into its places fuses without a copy. Low-bit ones are packed there.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from worker.execution.seam import Weight
-from worker.kernels.lowbit import Codes, Format
+from worker.kernels.lowbit import Format
+from worker.kernels.packed import Packed, PackedRows
 from worker.model.config import ModelConfig
 
 
@@ -47,8 +48,8 @@ class ModelWeights:
         return self.norm.dtype
 
 
-Place = Tensor | Codes
-"""Where a checkpoint's tensor goes: as it is, or rounded to codes."""
+Place = Tensor | PackedRows
+"""Where a checkpoint's tensor goes: as it is, or in low bits."""
 
 
 def allocate(config: ModelConfig, dtype: torch.dtype, form: Format | None = None) -> ModelWeights:
@@ -64,8 +65,8 @@ def allocate(config: ModelConfig, dtype: torch.dtype, form: Format | None = None
 def _matrix(rows: int, columns: int, dtype: torch.dtype, form: Format | None) -> Weight:
     if form is None:
         return Weight(torch.empty(rows, columns, dtype=dtype))
-    codes = Codes.empty(rows, columns, form, dtype)
-    return Weight(codes.values, codes=codes)
+    packed = Packed.empty(rows, columns, form, dtype)
+    return Weight(packed.panels, packed=packed)
 
 
 def _allocate_layer(config: ModelConfig, dtype: torch.dtype, form: Format | None) -> LayerWeights:
@@ -88,11 +89,11 @@ def _allocate_layer(config: ModelConfig, dtype: torch.dtype, form: Format | None
 
 def places(config: ModelConfig, weights: ModelWeights) -> dict[str, Place]:
     """Map each tensor name of a checkpoint to the (contiguous) rows that it fills."""
-    embed, head = weights.embed, weights.head
-    named: dict[str, Place] = {"model.embed_tokens.weight": embed.codes or embed.matrix}
+    words = config.vocabulary_size
+    named: dict[str, Place] = {"model.embed_tokens.weight": _rows(weights.embed, 0, words)}
     named["model.norm.weight"] = weights.norm
     if not config.tied_head:
-        named["lm_head.weight"] = head.codes or head.matrix
+        named["lm_head.weight"] = _rows(weights.head, 0, words)
     for index, layer in enumerate(weights.layers):
         prefix = f"model.layers.{index}."
         named.update((prefix + name, place) for name, place in _layer_places(config, layer))
@@ -115,8 +116,11 @@ def _linear_places(
     module: str, names: tuple[str, ...], sizes: tuple[int, ...], weight: Weight
 ) -> Iterator[tuple[str, Place]]:
     for name, (start, end) in zip(names, pairwise(accumulate(sizes, initial=0)), strict=True):
-        rows = weight.matrix[start:end] if weight.codes is None else weight.codes.rows(start, end)
-        yield f"{module}.{name}_proj.weight", rows
+        yield f"{module}.{name}_proj.weight", _rows(weight, start, end)
     if weight.bias is not None:
         for name, bias in zip(names, weight.bias.split_with_sizes(sizes), strict=True):
             yield f"{module}.{name}_proj.bias", bias
+
+
+def _rows(weight: Weight, start: int, end: int) -> Place:
+    return weight.matrix[start:end] if weight.packed is None else weight.packed.rows(start, end)
