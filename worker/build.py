@@ -59,12 +59,14 @@ class Worker:
     usage: UsageLog
     app: FastAPI
     execution: Execution
+    kernels: Kernels
     threads: int  # that compute
 
     def close(self) -> None:
-        """Stop the engine, then give back what the execution holds."""
+        """Stop the engine, then give back what the execution holds, and the kernels' threads."""
         self.engine.close()
         self.execution.close()
+        self.kernels.close()
 
 
 def build(settings: WorkerSettings) -> Worker:
@@ -82,8 +84,9 @@ def build(settings: WorkerSettings) -> Worker:
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
-    drafter = _drafter(settings, model, served)
-    engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
+    drafter = _drafter(settings, model, served, kernels)
+    limits = _limits(settings)
+    engine = InferenceEngine(model, served.tokenizer, limits, drafter, draw=kernels.draw)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
         served,
@@ -97,15 +100,14 @@ def build(settings: WorkerSettings) -> Worker:
     )
     give_back()
     engine.start()
-    return Worker(engine, served, readiness, store, usage, app, placed.execution, threads)
+    execution = placed.execution
+    return Worker(engine, served, readiness, store, usage, app, execution, kernels, threads)
 
 
 def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
-    """What computes low-bit weights, if there are any; tells torch how many threads are its own."""
+    """What draws tokens and computes low-bit weights; tells torch how many threads are its own."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
-    kernels: Kernels = Twins()
-    if settings.kernels == "native" or form is not None:
-        kernels = find_kernels(threads, required=settings.kernels == "native")
+    kernels = find_kernels(threads, required=settings.kernels == "native")
     # Two pools would wait for each other's threads: low-bit matrices take nearly all of the work.
     torch.set_num_threads(threads if form is None or isinstance(kernels, Twins) else 1)
     return kernels
@@ -214,7 +216,7 @@ def _served(
     )
 
 
-def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafter:
+def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: Kernels) -> Drafter:
     if settings.draft == "off":
         return OFF
     if served.vector_size is not None:
@@ -239,6 +241,7 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafte
         vocabulary_size=model.vocabulary_size,
         most=settings.draft_tokens,
         step_tokens=settings.step_tokens,
+        draw=kernels.draw,
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from worker.kernels.build import LIBRARY
 
-VERSION = 1  # of the interface, as in src/interface.cpp
+VERSION = 2  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
 
 
@@ -51,6 +51,19 @@ class Product(ctypes.Structure):
     )
 
 
+class Draw(ctypes.Structure):
+    """`Draw` of src/format.h."""
+
+    _fields_ = (
+        ("logits", ctypes.c_void_p),
+        ("stride", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("size", ctypes.c_int64),
+        ("rules", ctypes.c_void_p),
+        ("ids", ctypes.c_void_p),
+    )
+
+
 class Library:
     """The functions of one library. Raises `NoLibrary`."""
 
@@ -70,6 +83,7 @@ class Library:
         self.multiply = self._function("multiply", ctypes.c_int32, ctypes.POINTER(Product))
         matrix, rows = ctypes.POINTER(Matrix), ctypes.POINTER(Rows)
         self.look_up = self._function("look_up", matrix, ctypes.c_void_p, ctypes.c_int64, rows)
+        self.draw = self._function("draw", ctypes.c_int32, ctypes.POINTER(Draw))
 
     def _function(self, name: str, *types: object) -> "ctypes._NamedFuncPointer":
         function = self._functions[f"cloister_{name}"]

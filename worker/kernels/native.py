@@ -2,13 +2,15 @@
 
 import ctypes
 import logging
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from cloister.errors import BadSettings
-from worker.kernels.library import Library, Matrix, NoLibrary, Product, Rows
+from worker.kernels.draw import MOST_WORDS, Rule, not_finite
+from worker.kernels.library import Draw, Library, Matrix, NoLibrary, Product, Rows
 from worker.kernels.packed import PANEL, SCALES_BYTES, Packed
 from worker.kernels.twins import Twins
 
@@ -20,13 +22,15 @@ MOST_GROUP = 256
 
 
 class Kernels(Protocol):
-    """What a linear needs, compiled or in PyTorch; twins.py says what each one computes."""
+    """Low-bit weights and sampling, compiled or in PyTorch; twins.py says what is computed."""
 
     name: str
 
     def multiply(self, matrix: Packed, x: Tensor, bias: Tensor | None = None) -> Tensor: ...
 
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor: ...
+
+    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]: ...
 
     def close(self) -> None: ...
 
@@ -41,7 +45,7 @@ def find_kernels(threads: int = 1, *, required: bool = False) -> Kernels:
     except NoLibrary as reason:
         if required:
             raise BadSettings(f"kernels = 'native': {reason}") from None
-        log.warning("low-bit weights are computed in PyTorch, which is slow: %s", reason)
+        log.warning("the kernels run in PyTorch, which is slow: %s", reason)
         return Twins()
 
 
@@ -92,6 +96,19 @@ class Native:
         )
         return out
 
+    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
+        _check_logits(logits, rules)
+        own = torch.tensor(rules, dtype=torch.float64)
+        ids = torch.empty(len(rules), dtype=torch.int64)
+        job = Draw(
+            logits.data_ptr(), logits.stride(0), *logits.shape, own.data_ptr(), ids.data_ptr()
+        )
+        self._library.draw(self._variant, ctypes.byref(job))
+        drawn: list[int] = ids.tolist()
+        if -1 in drawn:
+            raise not_finite()
+        return drawn
+
     def close(self) -> None:
         """Let the helpers end; the caller computes alone from now on."""
         self._library.dismiss(self._helpers)
@@ -122,3 +139,11 @@ def _check_rows(matrix: Packed, x: Tensor, bias: Tensor | None) -> None:
         return
     if bias.dtype != x.dtype or bias.shape != (matrix.outputs,) or not bias.is_contiguous():
         raise ValueError(f"bias must be contiguous {x.dtype} [{matrix.outputs}]")
+
+
+def _check_logits(logits: Tensor, rules: Sequence[Rule]) -> None:
+    if logits.dtype != torch.float32 or logits.dim() != 2 or len(logits) != len(rules):
+        raise ValueError(f"logits must be float32 [{len(rules)}, vocabulary]")
+    words = logits.shape[1]
+    if not 0 < words <= MOST_WORDS or (logits.stride(1) != 1 and words > 1):
+        raise ValueError(f"rows of logits must be unbroken, of 1 to {MOST_WORDS} words")

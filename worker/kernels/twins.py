@@ -3,12 +3,13 @@
 They give the same bits, not the same speed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from worker.kernels.draw import Rule, draw
 from worker.kernels.lowbit import Format, dequantise, integers
 from worker.kernels.packed import Packed, unpack
 
@@ -37,6 +38,9 @@ class Twins:
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor:
         """Rows `indices` [count] of the matrix as numbers of its type, [count, in]."""
         return dequantise(unpack(matrix))[indices].to(matrix.dtype)
+
+    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
+        return draw(logits, rules)
 
     def close(self) -> None:
         pass

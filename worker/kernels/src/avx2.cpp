@@ -1,6 +1,7 @@
 // AVX2: `vpmaddubsw` adds pairs of products in 16 bits, which must not overflow.
 #include <immintrin.h>
 
+#include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -70,6 +71,6 @@ bool runs_here() { return __builtin_cpu_supports("avx2"); }
 
 }  // namespace
 
-const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Vectors>};
+const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Vectors>, drawing::draw};
 
 }  // namespace cloister

@@ -1,6 +1,7 @@
 // AVX-512 with VNNI: `vpdpbusd` multiplies 64 unsigned codes with 64 signed values at once.
 #include <immintrin.h>
 
+#include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -65,6 +66,6 @@ bool runs_here() {
 
 }  // namespace
 
-const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Vectors>};
+const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Vectors>, drawing::draw};
 
 }  // namespace cloister

@@ -17,6 +17,11 @@ struct Work {
     const Product* product;
 };
 
+struct Drawing {
+    const Variant* variant;
+    const Draw* draw;
+};
+
 void quantise_part(const void* job, int64_t begin, int64_t end) {
     const Work* work = static_cast<const Work*>(job);
     work->variant->quantise(*work->product, begin, end);
@@ -27,13 +32,18 @@ void multiply_part(const void* job, int64_t begin, int64_t end) {
     work->variant->multiply(*work->product, begin, end);
 }
 
+void draw_part(const void* job, int64_t begin, int64_t end) {
+    const Drawing* drawing = static_cast<const Drawing*>(job);
+    drawing->variant->draw(*drawing->draw, begin, end);
+}
+
 constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
 constexpr int64_t PANELS_AT_A_TIME = 8;
 
 }  // namespace
 
 // Raised with every change of this interface: a library left over from another version is refused.
-CLOISTER_CALL int32_t cloister_version() { return 1; }
+CLOISTER_CALL int32_t cloister_version() { return 2; }
 
 CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VARIANTS; }
 
@@ -45,4 +55,9 @@ CLOISTER_CALL void cloister_multiply(int32_t variant, const Product* product) {
     const Work work = {VARIANTS[variant], product};
     run(quantise_part, &work, product->rows, ROWS_AT_A_TIME);
     run(multiply_part, &work, product->matrix.panel_count(), PANELS_AT_A_TIME);
+}
+
+CLOISTER_CALL void cloister_draw(int32_t variant, const Draw* draw) {
+    const Drawing drawing = {VARIANTS[variant], draw};
+    run(draw_part, &drawing, draw->rows, 1);
 }

@@ -1,4 +1,5 @@
 // No instructions beyond those of every x86-64 or ARM: what all other variants are compared with.
+#include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -73,6 +74,6 @@ bool runs_here() { return true; }
 
 }  // namespace
 
-const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Vectors>};
+const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Vectors>, drawing::draw};
 
 }  // namespace cloister
