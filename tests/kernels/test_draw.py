@@ -9,9 +9,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from worker.engine.step import Segment, Step
+from worker.execution.local import LocalExecution
 from worker.kernels.draw import HIGHEST, POINT_BITS, Rule, candidates, draw, weigh
 from worker.kernels.library import Library
 from worker.kernels.native import Native
+from worker.model.load import load_model
+from worker.model.source import find_model
 
 LAST_POINT = 1 - 2.0**-POINT_BITS
 
@@ -69,6 +73,14 @@ def test_every_point_of_a_small_distribution_equals_the_twin(native: Native) -> 
 def test_large_vocabulary_equals_the_twin(native: Native) -> None:
     logits = torch.cat((numbers(2, 100_000), numbers(2, 100_000) * 4))
     asked = [Rule(0.7, 0, 0.9, 0, 0.999), Rule(1, point=0.5), Rule(1, 50, 0.9, 0.01, 0.7), HIGHEST]
+    assert native.draw(logits, asked) == draw(logits, asked)
+
+
+def test_logits_of_novice_equal_the_twin(native: Native) -> None:
+    model = load_model(find_model("novice"), execution=LocalExecution(), page_count=8)
+    text = tuple(range(300, 400))
+    logits = model.forward(Step((Segment(text, 0, tuple(range(8)), len(text)),)))
+    asked = [Rule(0.8, 0, 0.95, 0.01, index / len(text)) for index in range(len(text))]
     assert native.draw(logits, asked) == draw(logits, asked)
 
 

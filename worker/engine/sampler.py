@@ -165,8 +165,8 @@ def uniform(seed: int, index: int) -> float:
 
 def _rules(pick: Pick) -> list[Rule]:
     """One for each of its rows."""
-    rows = range(1 + len(pick.drafts))
-    return [pick.rule(ahead) if pick.is_free else HIGHEST for ahead in rows]
+    count = 1 + len(pick.drafts)
+    return [pick.rule(ahead) for ahead in range(count)] if pick.is_free else [HIGHEST] * count
 
 
 def _chain(logits: Tensor, drawn: Sequence[int], row: int, pick: Pick, draw: Draw) -> Choice:

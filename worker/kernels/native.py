@@ -2,7 +2,9 @@
 
 import ctypes
 import logging
+from array import array
 from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -98,16 +100,14 @@ class Native:
 
     def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
         _check_logits(logits, rules)
-        own = torch.tensor(rules, dtype=torch.float64)
-        ids = torch.empty(len(rules), dtype=torch.int64)
-        job = Draw(
-            logits.data_ptr(), logits.stride(0), *logits.shape, own.data_ptr(), ids.data_ptr()
-        )
+        own = array("d", chain.from_iterable(rules))
+        ids = array("q", bytes(8 * len(rules)))
+        places = (own.buffer_info()[0], ids.buffer_info()[0])
+        job = Draw(logits.data_ptr(), logits.stride(0), *logits.shape, *places)
         self._library.draw(self._variant, ctypes.byref(job))
-        drawn: list[int] = ids.tolist()
-        if -1 in drawn:
+        if -1 in ids:
             raise not_finite()
-        return drawn
+        return ids.tolist()
 
     def close(self) -> None:
         """Let the helpers end; the caller computes alone from now on."""
