@@ -13,7 +13,7 @@ ROOMS = ("cloister", "controller", "worker", "webui", "homes")
 
 WORKER_ROOMS = {
     "api": ("api", "engine"),
-    "engine": ("engine",),
+    "engine": ("engine", "kernels.draw"),
     "model": ("model", "engine", "execution.seam", "kernels"),
     "execution": ("execution", "model", "engine.step", "kernels"),
     "gpu": ("gpu", "execution.split", "execution.local", "execution.seam", "model", "engine.step"),
@@ -21,7 +21,8 @@ WORKER_ROOMS = {
     "commands": ("commands", "api", "build", "engine", "kernels", "model", "settings"),
     "novice": ("novice", "build", "engine.request", "settings"),
 }
-"""api -> engine <- model <- execution; of the executions the model knows the seam alone."""
+"""api -> engine <- model <- execution; of the executions the model knows the seam alone, and of the
+kernels the engine knows what drawing a token means."""
 
 WIRERS = ("worker/build.py", "worker/__main__.py")
 """The files that may name concrete classes from all rooms of the worker."""

@@ -35,6 +35,7 @@ from worker.execution.split.stream import MaskStream
 from worker.kernels.cores import physical_cores
 from worker.kernels.native import Kernels, find_kernels
 from worker.kernels.twins import Twins
+from worker.memory import give_back
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
 from worker.model.load import LOW_BITS, LowBit, form_of, load_model
@@ -84,7 +85,8 @@ def build(settings: WorkerSettings) -> Worker:
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
     drafter = _drafter(settings, model, served, kernels)
-    engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
+    limits = _limits(settings)
+    engine = InferenceEngine(model, served.tokenizer, limits, drafter, draw=kernels.draw)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
         served,
@@ -96,12 +98,14 @@ def build(settings: WorkerSettings) -> Worker:
         patience=Patience(settings.ping_s, settings.request_timeout_s),
         collectors=placed.collectors,
     )
+    give_back()
     engine.start()
-    return Worker(engine, served, readiness, store, usage, app, placed.execution, kernels, threads)
+    execution = placed.execution
+    return Worker(engine, served, readiness, store, usage, app, execution, kernels, threads)
 
 
 def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
-    """What computes attention and low-bit weights; tells torch how many threads are its own."""
+    """What computes beside torch; tells torch how many threads are its own."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
     required = settings.kernels == "native"
     if form is None:  # torch multiplies: its threads wait awake, so those of attention must not
@@ -245,6 +249,7 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: 
         vocabulary_size=model.vocabulary_size,
         most=settings.draft_tokens,
         step_tokens=settings.step_tokens,
+        draw=kernels.draw,
     )
 
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.engine.request import Sampling
-from worker.engine.sampler import Pick, adjust, candidates, choose, penalise, uniform
+from worker.engine.sampler import Pick, adjust, choose, penalise, uniform
+from worker.kernels.draw import Rule, candidates
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -24,6 +25,14 @@ def random_logits(seed: int, size: int = SIZE) -> torch.Tensor:
 
 def choices(logits: torch.Tensor, picks: Sequence[Pick]) -> list[list[int]]:
     return [choice.ids for choice in choose(logits, picks)]
+
+
+def distribution(logits: torch.Tensor, rule: Rule) -> torch.Tensor:
+    """The probability of each token when one is drawn."""
+    ids, weights = candidates(logits, rule)
+    probabilities = torch.zeros(len(logits), dtype=torch.float64)
+    probabilities[ids] = weights.double() / weights.sum()
+    return probabilities
 
 
 def reference(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
@@ -49,21 +58,16 @@ def reference(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
 def test_candidates_equal_transformers(
     seed: int, temperature: float, top_k: int, top_p: float, min_p: float
 ) -> None:
-    sampling = Sampling(temperature, top_p, top_k, min_p)
-    ids, probabilities = candidates(random_logits(seed), sampling)
-    ours = torch.zeros(SIZE, dtype=torch.float64)
-    ours[ids] = probabilities
-    assert torch.allclose(ours, reference(random_logits(seed), sampling), atol=1e-5)
+    found = distribution(random_logits(seed), Rule(temperature, top_k, top_p, min_p))
+    expected = reference(random_logits(seed), Sampling(temperature, top_p, top_k, min_p))
+    assert torch.allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.001, 4])
 def test_candidates_of_a_large_vocabulary_equal_transformers(scale: float) -> None:
     logits = random_logits(1, size=5000) * scale
-    sampling = Sampling(temperature=1, top_p=0.9)
-    ids, probabilities = candidates(logits, sampling)
-    ours = torch.zeros(5000, dtype=torch.float64)
-    ours[ids] = probabilities
-    assert torch.allclose(ours, reference(logits, sampling), atol=1e-5)
+    found = distribution(logits, Rule(temperature=1, top_p=0.9))
+    assert torch.allclose(found, reference(logits, Sampling(top_p=0.9)), atol=1e-5)
 
 
 def test_repetition_penalty_equals_transformers() -> None:
@@ -109,14 +113,11 @@ def test_banned_tokens_are_never_chosen(temperature: float) -> None:
 
 
 def test_choices_follow_the_distribution() -> None:
-    sampling = Sampling(temperature=0.8, top_p=0.95)
     logits = random_logits(9, size=8) / 3
-    ids, probabilities = candidates(logits, sampling)
     picks = [Pick(Sampling(0.8, 0.95, seed=seed), [], []) for seed in range(20_000)]
     chosen = torch.tensor(choices(logits.expand(20_000, 8), picks)).flatten()
     counts = torch.bincount(chosen, minlength=8)
-    expected = torch.zeros(8, dtype=torch.float64)
-    expected[ids] = probabilities * 20_000
+    expected = distribution(logits, Rule(temperature=0.8, top_p=0.95)) * 20_000
     seen = expected > 0
     chi_square = ((counts - expected)[seen] ** 2 / expected[seen]).sum()
     assert counts[~seen].sum() == 0

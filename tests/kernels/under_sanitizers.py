@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.kernels.attending import Text, heads_of
+from worker.kernels.draw import Rule, draw
 from worker.kernels.library import Library
 from worker.kernels.lowbit import INT4, INT8, Format, quantise
 from worker.kernels.native import Native
@@ -35,8 +36,25 @@ def main() -> None:
             kernels.look_up(matrix, torch.tensor([0, outputs - 1]))
             kernels.close()
             count += 1
-    count += attend(library)
-    sys.stdout.write(f"compared {count}\n")
+    sys.stdout.write(f"compared {count + attend(library) + drawn(library)}\n")
+
+
+def drawn(library: Library) -> int:
+    logits = torch.randn(6, 1000)
+    logits[1] = 0
+    logits[2, ::3] = -torch.inf
+    rules = [
+        Rule(1.0, top_k, top_p, min_p, point)
+        for point, top_k, top_p, min_p in product(
+            (0, 0.5, 1 - 2**-53), (0, 1, 7), (1, 0.5), (0, 0.1)
+        )
+    ]
+    rows = logits.repeat(len(rules) // 6, 1)
+    kernels = [Native(library, variant, threads=2) for variant in library.variants()]
+    for one in kernels:
+        assert one.draw(rows, rules) == draw(rows, rules)
+        one.close()
+    return len(kernels)
 
 
 def attend(library: Library) -> int:

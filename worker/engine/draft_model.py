@@ -13,9 +13,10 @@ from torch.nn.functional import pad
 from worker.engine.drafts import Wish
 from worker.engine.model import Model
 from worker.engine.pages import Pages
-from worker.engine.sampler import Pick, choose
+from worker.engine.sampler import Draw, Pick, choose
 from worker.engine.sequence import Sequence
 from worker.engine.step import Segment, Step
+from worker.kernels.draw import draw
 
 
 @dataclass(slots=True, eq=False)
@@ -63,9 +64,18 @@ class DraftModel:
             and guessed behind only then
     """
 
-    def __init__(self, model: Model, *, vocabulary_size: int, most: int, step_tokens: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        *,
+        vocabulary_size: int,
+        most: int,
+        step_tokens: int,
+        draw: Draw = draw,
+    ) -> None:
         self.most = most
         self._model = model
+        self._draw = draw
         self._size = vocabulary_size
         self._step_tokens = step_tokens
         self._pages = Pages(model.page_count, model.page_size)
@@ -119,7 +129,8 @@ class DraftModel:
         if not drafts:
             return
         picks = [_pick(draft) for draft in drafts]
-        for draft, choice in zip(drafts, choose(self._fit(logits), picks), strict=True):
+        choices = choose(self._fit(logits), picks, self._draw)
+        for draft, choice in zip(drafts, choices, strict=True):
             draft.guesses += choice.ids
 
     def _fit(self, logits: Tensor) -> Tensor:

@@ -28,10 +28,11 @@ from worker.engine.request import (
     Token,
     Vocabulary,
 )
-from worker.engine.sampler import Choice, Pick, choose
+from worker.engine.sampler import Choice, Draw, Pick, choose
 from worker.engine.scheduler import Plan, Scheduler, Share
 from worker.engine.sequence import Sequence
 from worker.engine.text import TextStream
+from worker.kernels.draw import draw
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +52,10 @@ class InferenceEngine:
         limits: Limits,
         drafter: Drafter = OFF,
         clock: Callable[[], float] = time.monotonic,
+        draw: Draw = draw,
     ) -> None:
         self._model = model
+        self._draw = draw
         self._vocabulary = vocabulary
         self._limits = limits
         self._drafter = drafter
@@ -194,7 +197,7 @@ class InferenceEngine:
         rows = plan.choice_rows
         last = logits if len(logits) == len(rows) else logits[rows]
         masks.result()
-        choices = choose(last, [_pick(share) for share in plan.completing])
+        choices = choose(last, [_pick(share) for share in plan.completing], self._draw)
         asked = queries(plan, [choice.ids for choice in choices])
         scores = iter(logprobs(logits, list(asked)))
         return self._commit(plan, choices, scores, self._clock() - started)

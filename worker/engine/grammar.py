@@ -11,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
 
@@ -95,6 +96,8 @@ class Follower:
 class Grammars:
     """Compiles grammars for one tokenizer and keeps the latest ones. Safe in several threads.
 
+    The first one takes about a second with a large vocabulary.
+
     Args:
         tokenizer: the content of tokenizer.json
         end_ids: allowed only where a grammar may end; other special tokens are never allowed
@@ -102,10 +105,9 @@ class Grammars:
     """
 
     def __init__(self, tokenizer: str, end_ids: Iterable[int], vocabulary_size: int) -> None:
-        words = LLTokenizer(tokenizer).vocab_size
-        ends = sorted(end_ids)
-        size = max(words, vocabulary_size)
-        self._tokenizer = LLTokenizer(tokenizer, n_vocab=size, eos_token=ends or None)
+        self._source = tokenizer
+        self._ends = sorted(end_ids)
+        self._size = vocabulary_size
         self._limits = LLParserLimits(max_lexer_states=50_000, verbose_errors=False)
         self._kept: OrderedDict[bytes, CompiledGrammar] = OrderedDict()
         self._lock = threading.Lock()
@@ -123,6 +125,12 @@ class Grammars:
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
         return made
+
+    @cached_property
+    def _tokenizer(self) -> LLTokenizer:
+        """Made with the first grammar, as many never ask for one and its tables are large."""
+        size = max(LLTokenizer(self._source).vocab_size, self._size)
+        return LLTokenizer(self._source, n_vocab=size, eos_token=self._ends or None)
 
     def _matcher(self, source: Source) -> LLMatcher:
         size = len(source.lark.encode())

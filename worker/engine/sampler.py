@@ -10,6 +10,7 @@ import struct
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,8 +20,13 @@ from torch import Tensor
 from cloister.errors import CloisterError
 from worker.engine.masks import allowed_ids
 from worker.engine.request import Constraint, Request, Sampling
+from worker.kernels.draw import HIGHEST, Rule, draw
 
-LIKELY = 1024  # candidates looked at first: a partial sort of a large vocabulary is much cheaper
+
+class Draw(Protocol):
+    """The token of each row of logits by its own rule; `worker.kernels.draw` says which one."""
+
+    def __call__(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,19 @@ class Pick:
     def changes_logits(self) -> bool:
         return bool(self.sampling.has_penalties or self.sampling.bias or self.banned)
 
+    @property
+    def is_free(self) -> bool:
+        """Do its choices depend on nothing but logits and random numbers, with drafts too?"""
+        return self.constraint is None and not self.changes_logits
+
+    def rule(self, ahead: int = 0) -> Rule:
+        """How the token `ahead` of the next one is drawn."""
+        sampling, index = self.sampling, len(self.generated) + ahead
+        if sampling.temperature == 0:
+            return HIGHEST
+        point = uniform(sampling.seed, index)
+        return Rule(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, point)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -82,8 +101,10 @@ class Choice:
     fault: CloisterError | None = None
 
 
-def choose(logits: Tensor, picks: Sequence[Pick]) -> list[Choice]:
+def choose(logits: Tensor, picks: Sequence[Pick], draw: Draw = draw) -> list[Choice]:
     """Choose tokens for each pick: one, and one more behind each draft that equals the choice.
+
+    All rows are drawn at once; what depends on tokens before it is drawn again where it is known.
 
     Args:
         logits: float32 [rows, vocabulary], pick by pick
@@ -91,13 +112,10 @@ def choose(logits: Tensor, picks: Sequence[Pick]) -> list[Choice]:
     Raises:
         FloatingPointError: a row holds no finite logit, or a NaN; the model is broken.
     """
-    highest, greedy = logits.max(dim=-1)
-    if not bool(torch.isfinite(highest).all()):
-        raise FloatingPointError("the model's logits are not finite")
-    ids, row = greedy.tolist(), 0
+    ids, row = draw(logits, [rule for pick in picks for rule in _rules(pick)]), 0
     chosen: list[Choice] = []
     for pick in picks:
-        chosen.append(_chain(logits, ids, row, pick))
+        chosen.append(_chain(logits, ids, row, pick, draw))
         row += 1 + len(pick.drafts)
     return chosen
 
@@ -138,31 +156,6 @@ def penalise(logits: Tensor, pick: Pick) -> Tensor:
     return logits
 
 
-def candidates(logits: Tensor, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """The tokens that may be chosen, most probable first, and their probabilities.
-
-    Temperature, then top-k, then top-p (nucleus, Holtzman et al. 2019), then min-p (Nguyen et al.
-    2024), each on the distribution that the one before left.
-
-    Args:
-        logits: float32 [vocabulary]
-
-    Returns:
-        ids int64 [n] and probabilities float64 [n], n >= 1, that sum to 1.
-    """
-    scaled = (logits - logits.max()).double() / sampling.temperature  # 0 at the top, never inf
-    count = min(sampling.top_k or len(scaled), len(scaled))
-    values, ids = _largest(scaled, count, sampling)
-    weights = (values - values[0]).exp()
-    if sampling.top_p < 1:
-        total = weights.sum() if sampling.top_k else (scaled - values[0]).exp().sum()
-        before = weights.cumsum(0) - weights
-        weights = weights[before < sampling.top_p * total]
-    if sampling.min_p > 0:
-        weights = weights[weights >= sampling.min_p * weights[0]]
-    return ids[: len(weights)], weights / weights.sum()
-
-
 def uniform(seed: int, index: int) -> float:
     """The random number in [0, 1) of token `index`: 53 bits of a hash, the same on any machine."""
     data = struct.pack("<qq", seed, index)
@@ -170,13 +163,19 @@ def uniform(seed: int, index: int) -> float:
     return float(int.from_bytes(digest, "little") >> 11) / float(1 << 53)
 
 
-def _chain(logits: Tensor, greedy: Sequence[int], row: int, pick: Pick) -> Choice:
+def _rules(pick: Pick) -> list[Rule]:
+    """One for each of its rows."""
+    count = 1 + len(pick.drafts)
+    return [pick.rule(ahead) for ahead in range(count)] if pick.is_free else [HIGHEST] * count
+
+
+def _chain(logits: Tensor, drawn: Sequence[int], row: int, pick: Pick, draw: Draw) -> Choice:
     """Choose from row to row, each as if alone, until a draft is not what was chosen."""
     ids: list[int] = []
     try:
         for at, draft in enumerate((*pick.drafts, None), start=row):
             one = replace(pick, generated=[*pick.generated, *ids]) if ids else pick
-            ids.append(_choose_row(logits, at, greedy[at], one))
+            ids.append(_choose_row(logits, at, drawn[at], one, draw))
             if pick.constraint is not None and pick.constraint.complete:
                 return Choice(ids, is_complete=True)
             if ids[-1] != draft:
@@ -186,48 +185,28 @@ def _chain(logits: Tensor, greedy: Sequence[int], row: int, pick: Pick) -> Choic
     return Choice(ids)
 
 
-def _choose_row(logits: Tensor, row: int, highest: int, pick: Pick) -> int:
-    """One choice; `highest` is the most probable token of the row."""
+def _choose_row(logits: Tensor, row: int, drawn: int, pick: Pick, draw: Draw) -> int:
+    """One choice; `drawn` is the row's own, or its most probable token where `pick` is not free."""
     constraint = pick.constraint
-    if pick.is_plain and (constraint is None or constraint.take(highest)):
-        return highest  # nearly always allowed, so that no mask has to be made
+    if pick.is_free or (pick.is_plain and constraint is not None and constraint.take(drawn)):
+        return drawn  # nearly always allowed, so that no mask has to be made
     adjusted = adjust(logits[row], pick)
     if constraint is None:
-        return _draw(adjusted, pick)
-    id = _draw_allowed(adjusted, allowed_ids(constraint, len(adjusted)), pick)
+        return _draw_one(adjusted, pick, draw)
+    id = _draw_allowed(adjusted, allowed_ids(constraint, len(adjusted)), pick, draw)
     taken = constraint.take(id)
     assert taken, "a mask allows what the constraint takes"
     return id
 
 
-def _draw_allowed(logits: Tensor, ids: NDArray[np.int64], pick: Pick) -> int:
+def _draw_allowed(logits: Tensor, ids: NDArray[np.int64], pick: Pick, draw: Draw) -> int:
     values = logits.numpy()  # quicker than tensors where few are touched
     if pick.sampling.temperature == 0:
         return int(ids[values[ids].argmax()])
     left = np.full_like(values, -np.inf)
     left[ids] = values[ids]
-    return _draw(torch.from_numpy(left), pick)
+    return _draw_one(torch.from_numpy(left), pick, draw)
 
 
-def _draw(logits: Tensor, pick: Pick) -> int:
-    if pick.sampling.temperature == 0:
-        return int(logits.argmax())
-    ids, probabilities = candidates(logits, pick.sampling)
-    point = uniform(pick.sampling.seed, len(pick.generated))
-    place = int(torch.searchsorted(probabilities.cumsum(0), point, right=True))
-    if place == len(ids):  # rounding; the last ones may be banned
-        place = int(probabilities.count_nonzero()) - 1
-    return int(ids[place])
-
-
-def _largest(scaled: Tensor, count: int, sampling: Sampling) -> tuple[Tensor, Tensor]:
-    """The `count` largest values in falling order, or fewer when top-p surely drops the rest."""
-    if sampling.top_k == 0 and sampling.top_p < 1 and count > LIKELY:
-        values, ids = scaled.topk(LIKELY)
-        total = (scaled - values[0]).exp().sum()
-        if (values - values[0]).exp().sum() >= sampling.top_p * total:
-            return values, ids
-    if count > LIKELY:
-        values, ids = scaled.sort(descending=True, stable=True)
-        return values[:count], ids[:count]
-    return scaled.topk(count)
+def _draw_one(logits: Tensor, pick: Pick, draw: Draw) -> int:
+    return draw(logits.unsqueeze(0), [pick.rule()])[0]

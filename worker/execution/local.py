@@ -1,10 +1,9 @@
 """The local execution: every linear runs here, in the TEE, on weights that stay in memory."""
 
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -12,9 +11,8 @@ from torch.nn import functional
 
 from worker.engine.step import Step
 from worker.execution.seam import Pace, Part, Pending, Site, SiteSpec, Weight
-from worker.kernels.lowbit import Codes
 from worker.kernels.native import Kernels
-from worker.kernels.packed import Fused, Packed, pack, pack_gated
+from worker.kernels.packed import Fused, Packed
 from worker.kernels.twins import Twins
 from worker.model.norm import rms_norm
 
@@ -31,27 +29,15 @@ class LocalExecution:
 
     def __init__(self, kernels: Kernels | None = None) -> None:
         self._kernels = kernels or Twins()
-        self._packed: MutableMapping[Codes, Packed] = WeakKeyDictionary()  # for heads that are tied
         self._always: AbstractContextManager[None] = nullcontext()
 
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
-        if weight.codes is None:
+        packed, kernels = weight.packed, self._kernels
+        if packed is None:
             return LookUp(spec, weight) if spec.name == "embed" else Linear(spec, weight)
         if spec.name == "embed":
-            packed, kernels = self._pack(weight.codes), self._kernels
             return LowBitLookUp(spec, lambda ids: kernels.look_up(packed, ids))
-        return LowBitLinear(spec, self._kernels.linear(self._fuse(spec, weight, weight.codes)))
-
-    def _fuse(self, spec: SiteSpec, weight: Weight, codes: Codes) -> Fused:
-        packed = pack_gated(codes) if spec.silu_multiply else self._pack(codes)
-        if spec.norm is None:
-            return Fused(packed, weight.bias)
-        return Fused(packed, weight.bias, spec.norm.weight, spec.norm.epsilon)
-
-    def _pack(self, codes: Codes) -> Packed:
-        if codes not in self._packed:
-            self._packed[codes] = pack(codes)
-        return self._packed[codes]
+        return LowBitLinear(spec, kernels.linear(_fused(spec, packed, weight.bias)))
 
     def resident(self, part: Part) -> AbstractContextManager[None]:
         del part  # all parts are in memory
@@ -63,6 +49,13 @@ class LocalExecution:
 
     def close(self) -> None:
         pass  # the kernels are others' too
+
+
+def _fused(spec: SiteSpec, packed: Packed, bias: Tensor | None) -> Fused:
+    assert packed.gated == spec.silu_multiply
+    if spec.norm is None:
+        return Fused(packed, bias)
+    return Fused(packed, bias, spec.norm.weight, spec.norm.epsilon)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from worker.engine.step import Step
-from worker.kernels.lowbit import Codes
+from worker.kernels.packed import Packed
 
 SiteName = Literal["qkv", "o", "gate_up", "down", "embed", "head"]
 Split = Literal["output", "input", "none"]
@@ -53,12 +53,12 @@ class SiteSpec:
 class Weight:
     """A linear's weight as loaded: `matrix` [out, in], `bias` [out] or none.
 
-    A low-bit one has `codes`, and their values for a matrix; only the local execution takes those.
+    A low-bit one is `packed`, with its panels for a matrix; only the local execution takes those.
     """
 
     matrix: Tensor
     bias: Tensor | None = None
-    codes: Codes | None = None
+    packed: Packed | None = None
 
 
 class Pending(Protocol):

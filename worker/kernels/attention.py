@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -45,8 +46,10 @@ def allocate_pages(count: int, size: int, key_heads: int, dim: int, dtype: torch
 
     Numbers that are multiplied by neighbours form units of four bytes, of `per` numbers: keys are
     `[dim / per, size, per]`, values `[size / per, dim, per]`. So vectors of either are read whole.
+    Zeros are the system's: a page takes memory from when it is first written. `torch.zeros` writes.
     """
-    return torch.zeros(count, key_heads, 2, size * dim, dtype=dtype)
+    plain = np.zeros(count * key_heads * 2 * size * dim * dtype.itemsize, np.uint8)
+    return torch.from_numpy(plain).view(dtype).view(count, key_heads, 2, size * dim)
 
 
 def views(pages: Tensor, dim: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from worker.kernels.build import LIBRARY
 
 log = logging.getLogger(__name__)
 
-VERSION = 3  # of the interface, as in src/interface.cpp
+VERSION = 4  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
 
 
@@ -80,6 +80,19 @@ class Places(ctypes.Structure):
     )
 
 
+class Draw(ctypes.Structure):
+    """`Draw` of src/format.h."""
+
+    _fields_ = (
+        ("logits", ctypes.c_void_p),
+        ("stride", ctypes.c_int64),
+        ("rows", ctypes.c_int64),
+        ("size", ctypes.c_int64),
+        ("rules", ctypes.c_void_p),
+        ("ids", ctypes.c_void_p),
+    )
+
+
 class Library:
     """The functions of one library. Raises `NoLibrary`."""
 
@@ -102,6 +115,7 @@ class Library:
         self.look_up = self._function("look_up", matrix, address, count, rows)
         heads, places = map(ctypes.POINTER, (Heads, Places))
         self.attend = self._function("attend", variant, heads, places, address, address)
+        self.draw = self._function("draw", variant, ctypes.POINTER(Draw))
 
     def _function(self, name: str, *types: object) -> "ctypes._NamedFuncPointer":
         function = self._functions[f"cloister_{name}"]

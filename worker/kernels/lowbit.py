@@ -15,7 +15,7 @@ STEP = 8  # inputs whose codes stand together: byte j of 4 bits holds those of i
 SEARCHED = (1.0, 0.96, 0.92, 0.88, 0.84, 0.8)
 """Shares of the plain scale that are tried for 4 bits."""
 
-BLOCK_NUMBERS = 1 << 22  # quantised at a time, to bound the float32 copies
+BLOCK_NUMBERS = 1 << 18  # quantised at a time: the float32 copies stay small, and in the cache
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """The compiled kernels on tensors: every input is checked here, for C++ checks nothing."""
 
 import logging
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Protocol
 
 import torch
@@ -10,7 +12,8 @@ from torch import Tensor
 from cloister.errors import BadSettings
 from worker.kernels.attention import Attention, Heads
 from worker.kernels.attention_native import AttentionNative
-from worker.kernels.library import Library, Linear, Matrix, NoLibrary, Rows
+from worker.kernels.draw import MOST_WORDS, Rule, not_finite
+from worker.kernels.library import Draw, Library, Linear, Matrix, NoLibrary, Rows
 from worker.kernels.packed import PANEL, SCALES_BYTES, Fused, Packed
 from worker.kernels.twins import Twins
 
@@ -22,7 +25,7 @@ MOST_GROUP = 256
 
 
 class Kernels(Protocol):
-    """What a model needs, compiled or in PyTorch; twins.py says what each one computes."""
+    """What a model and its sampling need, compiled or in PyTorch: twins.py says what each is."""
 
     name: str
 
@@ -31,6 +34,7 @@ class Kernels(Protocol):
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor: ...
 
     def attention(self, heads: Heads, pages: Tensor) -> Attention: ...
+    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]: ...
 
     def close(self) -> None: ...
 
@@ -45,9 +49,7 @@ def find_kernels(threads: int = 1, *, spins: int = SPINS, required: bool = False
     except NoLibrary as reason:
         if required:
             raise BadSettings(f"kernels = 'native': {reason}") from None
-        log.warning(
-            "attention and low-bit weights are computed in PyTorch, which is slow: %s", reason
-        )
+        log.warning("the kernels run in PyTorch, which is slow: %s", reason)
         return Twins()
 
 
@@ -80,6 +82,17 @@ class Native:
 
     def attention(self, heads: Heads, pages: Tensor) -> Attention:
         return AttentionNative(self._library, self._variant, heads, pages)
+
+    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
+        _check_logits(logits, rules)
+        own = array("d", chain.from_iterable(rules))
+        ids = array("q", bytes(8 * len(rules)))
+        places = (own.buffer_info()[0], ids.buffer_info()[0])
+        job = Draw(logits.data_ptr(), logits.stride(0), *logits.shape, *places)
+        self._library.draw(self._variant, job)
+        if -1 in ids:
+            raise not_finite()
+        return ids.tolist()
 
     def close(self) -> None:
         """Let the helpers end; the caller computes alone from now on."""
@@ -144,3 +157,11 @@ def _check_rows(x: Tensor, inputs: int) -> None:
         raise ValueError(f"rows must be float32 or bfloat16 [rows, {inputs}]")
     if (x.stride(1) != 1 and inputs > 1) or x.device.type != "cpu":
         raise ValueError("rows must be unbroken, on the CPU")
+
+
+def _check_logits(logits: Tensor, rules: Sequence[Rule]) -> None:
+    if logits.dtype != torch.float32 or logits.dim() != 2 or len(logits) != len(rules):
+        raise ValueError(f"logits must be float32 [{len(rules)}, vocabulary]")
+    words = logits.shape[1]
+    if not 0 < words <= MOST_WORDS or (logits.stride(1) != 1 and words > 1):
+        raise ValueError(f"rows of logits must be unbroken, of 1 to {MOST_WORDS} words")

@@ -5,13 +5,13 @@ then the codes, four inputs of each output side by side. Read once from its star
 gives each instruction what it multiplies next.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from worker.kernels.lowbit import Codes, Format
+from worker.kernels.lowbit import BLOCK_NUMBERS, Codes, Format, quantise
 
 PANEL = 32
 FOUR = 4  # bytes of an output that stand together
@@ -22,7 +22,8 @@ SCALES_BYTES = PANEL * torch.bfloat16.itemsize
 class Packed:
     """A matrix as `panels` uint8 [panels, groups, bytes of scales and codes].
 
-    A `gated` one holds two matrices [outputs, inputs]; their panels take turns.
+    A `gated` one is two matrices [outputs, inputs], one below the other; their panels take turns.
+    The last panel of each is padded with outputs whose scales are 0.
     """
 
     panels: Tensor
@@ -31,6 +32,33 @@ class Packed:
     form: Format
     dtype: torch.dtype
     gated: bool = False
+
+    @classmethod
+    def empty(
+        cls, outputs: int, inputs: int, form: Format, dtype: torch.dtype, *, gated: bool = False
+    ) -> "Packed":
+        """A matrix, or two, with no values yet but for the padding."""
+        parts = 2 if gated else 1
+        count, width = -(-outputs // PANEL), SCALES_BYTES + PANEL * form.group_bytes
+        panels = torch.empty(parts * count, form.groups(inputs), width, dtype=torch.uint8)
+        panels[parts * (outputs // PANEL) :].zero_()
+        return cls(panels, outputs, inputs, form, dtype, gated)
+
+    @property
+    def nbytes(self) -> int:
+        return self.panels.nbytes
+
+    def rows(self, start: int, end: int) -> "PackedRows":
+        """Some of the rows, of one half where it is gated, as a place to put them."""
+        if not self.gated:
+            return PackedRows(self, start, end)
+        part, first = divmod(start, self.outputs)
+        assert first + end - start <= self.outputs
+        return PackedRows(self.half(part), first, first + end - start)
+
+    def half(self, part: int) -> "Packed":
+        """One of the two matrices of a gated one, in the same memory."""
+        return replace(self, panels=self.panels[part::2], gated=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,46 +75,102 @@ class Fused:
     epsilon: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class PackedRows:
+    """Outputs `start` to `end` of a packed matrix, which are filled a few at a time.
+
+    So a matrix is rounded, read and fused with others in its last place: no copy of it stands by.
+    """
+
+    matrix: Packed
+    start: int
+    end: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.end - self.start, self.matrix.inputs
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the codes and scales."""
+        form = self.matrix.form
+        each = form.group_bytes + torch.bfloat16.itemsize
+        return (self.end - self.start) * form.groups(self.matrix.inputs) * each
+
+    def codes(self) -> Codes:
+        """Codes of as many rows, with no values yet."""
+        return Codes.empty(*self.shape, self.matrix.form, self.matrix.dtype)
+
+    def round(self, first: int, numbers: Tensor) -> None:
+        """Fill rows from `first` on with `numbers` [rows, in] of any float type, rounded."""
+        step = max(1, BLOCK_NUMBERS // self.matrix.inputs)
+        for start in range(0, len(numbers), step):
+            codes = quantise(numbers[start : start + step], self.matrix.form)
+            self.put_values(first + start, codes.values)
+            self.put_scales(first + start, codes.scales)
+
+    def put_values(self, first: int, values: Tensor) -> None:
+        """Fill rows from `first` on with codes uint8 [rows, groups * group_bytes]."""
+        panels = self.matrix.panels
+        fours = panels[..., SCALES_BYTES:].view(*panels.shape[:2], -1, PANEL, FOUR)
+        for pieces, columns, rows in self._pieces(first, len(values)):
+            place = fours[pieces, :, :, columns]  # [panels, groups, fours, outputs, 4]
+            count, groups, steps, outputs, _ = place.shape
+            codes = values[rows].view(count, outputs, groups, steps, FOUR)
+            place.copy_(codes.permute(0, 2, 3, 1, 4))
+
+    def put_scales(self, first: int, scales: Tensor) -> None:
+        """Fill rows from `first` on with scales bfloat16 [rows, groups]."""
+        all_scales = self.matrix.panels[..., :SCALES_BYTES].view(torch.bfloat16)
+        for pieces, columns, rows in self._pieces(first, len(scales)):
+            place = all_scales[pieces, :, columns]  # [panels, groups, outputs]
+            count, groups, outputs = place.shape
+            place.copy_(scales[rows].view(count, outputs, groups).transpose(1, 2))
+
+    def _pieces(self, first: int, count: int) -> Iterator[tuple[slice, slice, slice]]:
+        """Panels, outputs in them, and which of `count` rows they are: at the ends parts of one."""
+        begin, end = self.start + first, self.start + first + count
+        at = begin
+        while at < end:
+            panel, column = divmod(at, PANEL)
+            whole = (end - at) // PANEL if column == 0 else 0
+            stop = at + whole * PANEL if whole else min(end, at - column + PANEL)
+            columns = slice(column, column + (PANEL if whole else stop - at))
+            yield slice(panel, panel + max(1, whole)), columns, slice(at - begin, stop - begin)
+            at = stop
+
+
 def pack(codes: Codes) -> Packed:
-    """Reorder codes into panels; the last panel is padded with outputs whose scales are 0."""
-    return Packed(_panels(codes), *codes.shape, codes.form, codes.dtype)
+    """Reorder codes into panels."""
+    packed = Packed.empty(*codes.shape, codes.form, codes.dtype)
+    _put(packed, codes)
+    return packed
 
 
 def pack_gated(codes: Codes) -> Packed:
     """The same for two matrices of equal shape, one below the other."""
-    outputs = codes.shape[0] // 2
-    both = _panels(codes.rows(0, outputs)), _panels(codes.rows(outputs, 2 * outputs))
-    panels = torch.stack(both, 1).flatten(0, 1)
-    return Packed(panels, outputs, codes.inputs, codes.form, codes.dtype, gated=True)
+    (rows, inputs), outputs = codes.shape, codes.shape[0] // 2
+    packed = Packed.empty(outputs, inputs, codes.form, codes.dtype, gated=True)
+    _put(packed.half(0), codes.rows(0, outputs))
+    _put(packed.half(1), codes.rows(outputs, rows))
+    return packed
+
+
+def _put(packed: Packed, codes: Codes) -> None:
+    place = packed.rows(0, packed.outputs)
+    place.put_values(0, codes.values)
+    place.put_scales(0, codes.scales)
 
 
 def unpack(packed: Packed) -> Codes:
     """The codes that packing was given."""
-    if not packed.gated:
-        return _codes(packed, packed.panels)
-    first, second = (_codes(packed, packed.panels[part::2]) for part in range(2))
-    values = torch.cat((first.values, second.values))
-    return replace(first, values=values, scales=torch.cat((first.scales, second.scales)))
-
-
-def _panels(codes: Codes) -> Tensor:
-    (outputs, groups), form = codes.scales.shape, codes.form
-    padding = (0, 0, 0, -outputs % PANEL)
-    values = functional.pad(codes.values, padding).view(-1, PANEL, groups, form.group_bytes // 4, 4)
-    scales = functional.pad(codes.scales, padding).view(-1, PANEL, groups)
-    panels = torch.empty(
-        len(values), groups, SCALES_BYTES + PANEL * form.group_bytes, dtype=torch.uint8
-    )
-    panels[..., :SCALES_BYTES] = scales.transpose(1, 2).contiguous().view(torch.uint8)
-    streams = values.permute(0, 2, 3, 1, 4)  # [panels, groups, fours, outputs, 4]
-    panels[..., SCALES_BYTES:].view(streams.shape).copy_(streams)
-    return panels
-
-
-def _codes(packed: Packed, all_panels: Tensor) -> Codes:
-    panels, groups, _ = all_panels.shape
-    scales = all_panels[..., :SCALES_BYTES].contiguous().view(torch.bfloat16)
-    fours = all_panels[..., SCALES_BYTES:].view(panels, groups, -1, PANEL, FOUR)
+    if packed.gated:
+        first, second = (unpack(packed.half(part)) for part in range(2))
+        values = torch.cat((first.values, second.values))
+        return replace(first, values=values, scales=torch.cat((first.scales, second.scales)))
+    panels, groups, _ = packed.panels.shape
+    scales = packed.panels[..., :SCALES_BYTES].contiguous().view(torch.bfloat16)
+    fours = packed.panels[..., SCALES_BYTES:].view(panels, groups, -1, PANEL, FOUR)
     return Codes(
         fours.permute(0, 3, 1, 2, 4).reshape(panels * PANEL, -1)[: packed.outputs],
         scales.transpose(1, 2).reshape(panels * PANEL, groups)[: packed.outputs],

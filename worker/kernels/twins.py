@@ -3,7 +3,7 @@
 They give the same bits, not the same speed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from worker.kernels.attention import Attention, Heads
 from worker.kernels.attention_twin import AttentionTwin
+from worker.kernels.draw import Rule, draw
 from worker.kernels.lowbit import Codes, Format, dequantise, integers
 from worker.kernels.packed import Fused, Packed, unpack
 
@@ -42,6 +43,9 @@ class Twins:
     def attention(self, heads: Heads, pages: Tensor) -> Attention:
         """A layer's attention over `pages` of `allocate_pages`; near that of C++, not equal."""
         return AttentionTwin(heads, pages)
+
+    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
+        return draw(logits, rules)
 
     def close(self) -> None:
         pass

@@ -1,7 +1,7 @@
 """A decoder's weights as the sites want them, and where each Hugging Face tensor goes in them.
 
 Fused matrices (q k v, gate up) are allocated whole; a checkpoint's tensors are row blocks of them,
-so that reading a file straight into its places fuses without a copy.
+so that reading a file straight into its places fuses without a copy. Low-bit ones are packed there.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from worker.execution.seam import Weight
-from worker.kernels.lowbit import Codes, Format
+from worker.kernels.lowbit import Format
+from worker.kernels.packed import Packed, PackedRows
 from worker.model.config import ModelConfig
 
 
@@ -47,8 +48,8 @@ class ModelWeights:
         return self.norm.dtype
 
 
-Place = Tensor | Codes
-"""Where a checkpoint's tensor goes: as it is, or rounded to codes."""
+Place = Tensor | PackedRows
+"""Where a checkpoint's tensor goes: as it is, or in low bits."""
 
 
 def allocate(config: ModelConfig, dtype: torch.dtype, form: Format | None = None) -> ModelWeights:
@@ -61,16 +62,18 @@ def allocate(config: ModelConfig, dtype: torch.dtype, form: Format | None = None
     return ModelWeights(embed, layers, torch.empty(config.hidden, dtype=dtype), head)
 
 
-def _matrix(rows: int, columns: int, dtype: torch.dtype, form: Format | None) -> Weight:
+def _matrix(
+    rows: int, columns: int, dtype: torch.dtype, form: Format | None, *, gated: bool = False
+) -> Weight:
     if form is None:
         return Weight(torch.empty(rows, columns, dtype=dtype))
-    codes = Codes.empty(rows, columns, form, dtype)
-    return Weight(codes.values, codes=codes)
+    packed = Packed.empty(rows // 2 if gated else rows, columns, form, dtype, gated=gated)
+    return Weight(packed.panels, packed=packed)
 
 
 def _allocate_layer(config: ModelConfig, dtype: torch.dtype, form: Format | None) -> LayerWeights:
-    def linear(rows: int, columns: int, bias: bool) -> Weight:
-        weight = _matrix(rows, columns, dtype, form)
+    def linear(rows: int, columns: int, bias: bool, *, gated: bool = False) -> Weight:
+        weight = _matrix(rows, columns, dtype, form, gated=gated)
         return replace(weight, bias=torch.empty(rows, dtype=dtype)) if bias else weight
 
     hidden, intermediate = config.hidden, config.intermediate
@@ -81,18 +84,18 @@ def _allocate_layer(config: ModelConfig, dtype: torch.dtype, form: Format | None
         heads_norm=torch.empty(2, config.head_dim, dtype=dtype) if config.heads_norm else None,
         o=linear(hidden, sizes[0], config.o_bias),
         feed_norm=torch.empty(hidden, dtype=dtype),
-        gate_up=linear(2 * intermediate, hidden, config.mlp_bias),
+        gate_up=linear(2 * intermediate, hidden, config.mlp_bias, gated=True),
         down=linear(hidden, intermediate, config.mlp_bias),
     )
 
 
 def places(config: ModelConfig, weights: ModelWeights) -> dict[str, Place]:
     """Map each tensor name of a checkpoint to the (contiguous) rows that it fills."""
-    embed, head = weights.embed, weights.head
-    named: dict[str, Place] = {"model.embed_tokens.weight": embed.codes or embed.matrix}
+    words = config.vocabulary_size
+    named: dict[str, Place] = {"model.embed_tokens.weight": _rows(weights.embed, 0, words)}
     named["model.norm.weight"] = weights.norm
     if not config.tied_head:
-        named["lm_head.weight"] = head.codes or head.matrix
+        named["lm_head.weight"] = _rows(weights.head, 0, words)
     for index, layer in enumerate(weights.layers):
         prefix = f"model.layers.{index}."
         named.update((prefix + name, place) for name, place in _layer_places(config, layer))
@@ -115,8 +118,11 @@ def _linear_places(
     module: str, names: tuple[str, ...], sizes: tuple[int, ...], weight: Weight
 ) -> Iterator[tuple[str, Place]]:
     for name, (start, end) in zip(names, pairwise(accumulate(sizes, initial=0)), strict=True):
-        rows = weight.matrix[start:end] if weight.codes is None else weight.codes.rows(start, end)
-        yield f"{module}.{name}_proj.weight", rows
+        yield f"{module}.{name}_proj.weight", _rows(weight, start, end)
     if weight.bias is not None:
         for name, bias in zip(names, weight.bias.split_with_sizes(sizes), strict=True):
             yield f"{module}.{name}_proj.bias", bias
+
+
+def _rows(weight: Weight, start: int, end: int) -> Place:
+    return weight.matrix[start:end] if weight.packed is None else weight.packed.rows(start, end)

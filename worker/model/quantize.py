@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from cloister.errors import BadModel, CloisterError
-from worker.kernels.lowbit import INT4, INT8, Codes, Format, quantise_into
+from worker.kernels.lowbit import INT4, INT8, Format, quantise_into
+from worker.kernels.packed import PackedRows
 from worker.model.config import QUANTIZATION, ModelConfig, as_config
 from worker.model.fields import Fields
 from worker.model.folder import (
@@ -98,8 +99,10 @@ def _write(
 def _planned(stored: Stored, wanted: Mapping[str, Place]) -> Iterator[tuple[str, Tensor]]:
     """Names and shapes of what becomes of a tensor."""
     place = wanted[stored.name]
-    if isinstance(place, Codes):
-        yield from stored_as(stored.name, place)
+    if isinstance(place, PackedRows):
+        with torch.device("meta"):
+            codes = place.codes()
+        yield from stored_as(stored.name, codes)
     else:
         yield stored.name, torch.empty(stored.shape, dtype=DTYPES[stored.dtype], device="meta")
 
@@ -107,13 +110,13 @@ def _planned(stored: Stored, wanted: Mapping[str, Place]) -> Iterator[tuple[str,
 def _made(stored: Stored, place: Place, advance: Callable[[int], None]) -> Iterator[Tensor]:
     """The same tensors with their values."""
     with stored.path.open("rb", buffering=0) as file:
-        if not isinstance(place, Codes):
+        if not isinstance(place, PackedRows):
             whole = torch.empty(stored.shape, dtype=DTYPES[stored.dtype])
             read_into(file, stored, whole)
             advance(whole.nbytes)
             yield whole
             return
-        codes = Codes.empty(*place.shape, place.form, place.dtype)
+        codes = place.codes()
         for start, block in blocks(file, stored):
             quantise_into(block, codes.rows(start, start + len(block)))
             advance(block.nbytes)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from cloister.errors import BadModel
-from worker.kernels.lowbit import Codes, Format, quantise_into
+from worker.kernels.lowbit import Format
+from worker.kernels.packed import PackedRows
 from worker.model.config import ModelConfig
 from worker.model.parameters import ModelWeights, allocate, places
 from worker.model.rope_config import RopeConfig
@@ -70,14 +71,14 @@ def random_weights(
     pool = torch.randn(POOL, generator=generator).mul_(SPREAD).to(dtype)
     shift = 0
     for name, place in places(config, weights).items():
-        numbers = torch.empty(place.shape, dtype=dtype) if isinstance(place, Codes) else place
+        numbers = torch.empty(place.shape, dtype=dtype) if isinstance(place, PackedRows) else place
         if name.endswith("norm.weight"):
             numbers.fill_(1)
             continue
         _repeat(pool.roll(-shift), numbers.view(-1))
         shift = (shift + numbers.numel()) % POOL
-        if isinstance(place, Codes):
-            quantise_into(numbers, place)
+        if isinstance(place, PackedRows):
+            place.round(0, numbers)
     return weights
 
 

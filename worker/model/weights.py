@@ -3,8 +3,8 @@
 Never unpickles: a folder with only pickled weights is refused with the command that converts it.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from cloister.errors import BadModel, BadSettings
-from worker.kernels.lowbit import BLOCK_NUMBERS, Codes, Format, quantise_into
+from worker.kernels.lowbit import BLOCK_NUMBERS, Codes, Format
+from worker.kernels.packed import PackedRows
 from worker.model.config import ModelConfig
 from worker.model.fields import Fields
 from worker.model.parameters import ModelWeights, Place, allocate, places
-from worker.model.shards import DTYPES, Stored, read_header, read_into
+from worker.model.shards import DTYPES, STORED, Stored, read_header, read_into
 
 WeightType = Literal["auto", "bfloat16", "float32"]
 """`auto` is as stored; float16 becomes bfloat16."""
@@ -31,18 +32,27 @@ DERIVED = ".rotary_emb.inv_freq"
 """Old checkpoints hold what the config already says; those tensors are passed over."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inlet:
+    """Where a tensor of `shape` goes a few rows at a time: `put` takes the first one's number."""
+
+    shape: tuple[int, ...]
+    is_codes: bool
+    put: Callable[[int, Tensor], None]
+
+
 def read_weights(
     folder: Path, config: ModelConfig, dtype: WeightType, form: Format | None = None
 ) -> ModelWeights:
     """Read all weights of a folder, matrices rounded to `form` if they are not stored so.
 
-    `BadModel` names the file, tensor, expected and found.
+    Besides the weights themselves, only some rows of one tensor are in memory. `BadModel` names the
+    file, tensor, expected and found.
     """
     stored = list_tensors(folder)
     weights = allocate(config, _choose(dtype, stored), form)
-    wanted = places(config, weights)
-    if config.low_bit is not None:
-        wanted = dict(_apart(wanted))
+    split = _apart if config.low_bit is not None else _rounded
+    wanted = dict(split(places(config, weights)))
     check(folder, config, stored, wanted)
     _fill(stored, wanted)
     return weights
@@ -109,7 +119,10 @@ def _choose(dtype: WeightType, stored: Mapping[str, Stored]) -> torch.dtype:
 
 
 def check(
-    folder: Path, config: ModelConfig, stored: Mapping[str, Stored], wanted: Mapping[str, Place]
+    folder: Path,
+    config: ModelConfig,
+    stored: Mapping[str, Stored],
+    wanted: Mapping[str, Place | Inlet],
 ) -> None:
     """Raise `BadModel` unless each tensor has a place, and each place its tensor."""
     for name, place in wanted.items():
@@ -123,7 +136,7 @@ def check(
                 f"{found.path}: {name} has shape {list(found.shape)}; "
                 f"{list(place.shape)} is expected by config.json"
             )
-        types = ("U8",) if isinstance(place, Tensor) and place.dtype == torch.uint8 else DTYPES
+        types = ("U8",) if isinstance(place, Inlet) and place.is_codes else DTYPES
         if found.dtype not in types:
             raise BadModel(
                 f"{found.path}: {name} is stored as {found.dtype}; "
@@ -140,21 +153,35 @@ def _passed_over(config: ModelConfig, name: str) -> bool:
     return name.endswith(DERIVED) or (config.tied_head and name == "lm_head.weight")
 
 
+def _rounded(places: Mapping[str, Place]) -> Iterator[tuple[str, Tensor | Inlet]]:
+    """Low-bit matrices are rounded while they are read."""
+    for name, place in places.items():
+        if isinstance(place, PackedRows):
+            yield name, Inlet(place.shape, is_codes=False, put=place.round)
+        else:
+            yield name, place
+
+
 def stored_as(name: str, codes: Codes) -> Iterator[tuple[str, Tensor]]:
     """The two tensors that a low-bit matrix is in a file."""
     yield name, codes.values
     yield name + SCALES, codes.scales
 
 
-def _apart(wanted: Mapping[str, Place]) -> Iterator[tuple[str, Place]]:
-    for name, place in wanted.items():
-        if isinstance(place, Codes):
-            yield from stored_as(name, place)
-        else:
+def _apart(places: Mapping[str, Place]) -> Iterator[tuple[str, Tensor | Inlet]]:
+    """Codes and scales of a low-bit matrix are tensors of their own."""
+    for name, place in places.items():
+        if not isinstance(place, PackedRows):
             yield name, place
+            continue
+        with torch.device("meta"):  # shapes alone
+            tensors = stored_as(name, place.codes())
+        puts = (place.put_values, place.put_scales)
+        for (part, tensor), put in zip(tensors, puts, strict=True):
+            yield part, Inlet(tuple(tensor.shape), tensor.dtype == torch.uint8, put)
 
 
-def _fill(stored: Mapping[str, Stored], wanted: Mapping[str, Place]) -> None:
+def _fill(stored: Mapping[str, Stored], wanted: Mapping[str, Tensor | Inlet]) -> None:
     """Read each file once, from its start to its end."""
     for path in dict.fromkeys(tensor.path for tensor in stored.values()):
         with path.open("rb", buffering=0) as file:
@@ -163,12 +190,12 @@ def _fill(stored: Mapping[str, Stored], wanted: Mapping[str, Place]) -> None:
                     _read(file, tensor, wanted[tensor.name])
 
 
-def _read(file: FileIO, stored: Stored, place: Place) -> None:
+def _read(file: FileIO, stored: Stored, place: Tensor | Inlet) -> None:
     if isinstance(place, Tensor):
         read_into(file, stored, place)
         return
     for start, block in blocks(file, stored):
-        quantise_into(block, place.rows(start, start + len(block)))
+        place.put(start, block)
 
 
 def blocks(file: FileIO, stored: Stored) -> Iterator[tuple[int, Tensor]]:
@@ -176,6 +203,6 @@ def blocks(file: FileIO, stored: Stored) -> Iterator[tuple[int, Tensor]]:
     rows = max(1, BLOCK_NUMBERS // stored.shape[1])
     for start in range(0, stored.shape[0], rows):
         count = min(rows, stored.shape[0] - start)
-        block = torch.empty(count, stored.shape[1], dtype=DTYPES[stored.dtype])
+        block = torch.empty(count, stored.shape[1], dtype=STORED[stored.dtype])
         read_into(file, stored.rows(start, count), block)
         yield start, block

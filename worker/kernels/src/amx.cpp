@@ -12,6 +12,7 @@
 #endif
 
 #include "attention.h"
+#include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -150,6 +151,6 @@ bool runs_here() {
 }  // namespace
 
 const Variant AMX = {"amx", runs_here, quantise, multiply_rows,
-                     keep_avx512, attend_avx512};
+                     keep_avx512, attend_avx512, drawing::draw};
 
 }  // namespace cloister

@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "attention.h"
+#include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -72,6 +73,6 @@ bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 }  // namespace
 
 const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Tiles<Vectors>>,
-                      keep_avx2, attend_avx2};
+                      keep_avx2, attend_avx2, drawing::draw};
 
 }  // namespace cloister

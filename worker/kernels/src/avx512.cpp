@@ -2,6 +2,7 @@
 #include <immintrin.h>
 
 #include "attention.h"
+#include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -67,6 +68,6 @@ bool runs_here() {
 }  // namespace
 
 const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Tiles<Vectors>>,
-                        keep_avx512, attend_avx512};
+                        keep_avx512, attend_avx512, drawing::draw};
 
 }  // namespace cloister

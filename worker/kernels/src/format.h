@@ -66,10 +66,24 @@ struct Product {
     Activations activations;
 };
 
+// How the token of a row is drawn; draw.py says what each means.
+struct Rule {
+    double temperature, top_k, top_p, min_p, point;
+};
+
+struct Draw {
+    const float* logits;
+    int64_t stride;  // from row to row, in numbers
+    int64_t rows;
+    int64_t size;  // of a row
+    const Rule* rules;
+    int64_t* ids;  // -1 for a row that is not finite
+};
+
 struct Attention;
 
 // The same steps for one set of instructions. Ranges are of rows and of the result's panels; in
-// attention of rows and of blocks.
+// attention of rows and of blocks; in drawing of rows.
 struct Variant {
     const char* name;
     bool (*runs_here)();
@@ -77,6 +91,7 @@ struct Variant {
     void (*multiply)(const Product&, int64_t begin, int64_t end);
     void (*keep)(const Attention&, int64_t begin, int64_t end);
     void (*attend)(const Attention&, int64_t begin, int64_t end);
+    void (*draw)(const Draw&, int64_t begin, int64_t end);
 };
 
 extern const Variant PORTABLE, AVX2, AVX512, AMX;

@@ -22,6 +22,11 @@ struct Work {
     const Product* product;
 };
 
+struct Drawing {
+    const Variant* variant;
+    const Draw* draw;
+};
+
 void quantise_part(const void* job, int64_t begin, int64_t end) {
     const Work* work = static_cast<const Work*>(job);
     work->variant->quantise(*work->product, begin, end);
@@ -47,6 +52,11 @@ void attend_part(const void* job, int64_t begin, int64_t end) {
     work->variant->attend(work->attention, begin, end);
 }
 
+void draw_part(const void* job, int64_t begin, int64_t end) {
+    const Drawing* drawing = static_cast<const Drawing*>(job);
+    drawing->variant->draw(*drawing->draw, begin, end);
+}
+
 constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
 constexpr int64_t PANELS_AT_A_TIME = 8;
 constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread would take longer
@@ -70,7 +80,7 @@ int64_t all_blocks(const Heads& heads, const Places& places) {
 }  // namespace
 
 // Raised with every change of this interface: a library left over from another version is refused.
-CLOISTER_CALL int32_t cloister_version() { return 3; }
+CLOISTER_CALL int32_t cloister_version() { return 4; }
 
 CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VARIANTS; }
 
@@ -103,4 +113,9 @@ CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Pl
     const bool few = products(*heads, *places) < FEW_PRODUCTS;
     run(keep_part, &work, places->rows, ROWS_AT_A_TIME);
     run(attend_part, &work, blocks, few ? blocks : 1);
+}
+
+CLOISTER_CALL void cloister_draw(int32_t variant, const Draw* draw) {
+    const Drawing drawing = {VARIANTS[variant], draw};
+    run(draw_part, &drawing, draw->rows, 1);
 }

@@ -1,5 +1,6 @@
 // No instructions beyond those of every x86-64 or ARM: what all other variants are compared with.
 #include "attention.h"
+#include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
 
@@ -75,6 +76,6 @@ bool runs_here() { return true; }
 }  // namespace
 
 const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Tiles<Vectors>>,
-                          keep_portable, attend_portable};
+                          keep_portable, attend_portable, drawing::draw};
 
 }  // namespace cloister
