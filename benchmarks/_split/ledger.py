@@ -15,6 +15,7 @@ from unittest.mock import patch
 
 from worker.execution.split import arithmetic
 from worker.execution.split.check import Check
+from worker.execution.split.frames import Memory
 from worker.execution.split.link import Call, Link
 from worker.execution.split.masks import LocalPool
 from worker.model import decoder
@@ -100,7 +101,7 @@ def _holds(watch: Watch, believing: bool) -> Callable[..., bool]:
     return holds
 
 
-def _link(watch: Watch) -> tuple[Callable[[Link, Call], int], Callable[[Link, int], bytearray]]:
+def _link(watch: Watch) -> tuple[Callable[[Link, Call], int], Callable[[Link, int], Memory]]:
     """`send` and `receive` of a link, noting each call from its first byte to its last."""
     send_it, receive_it = Link.send, Link.receive
     sent: dict[tuple[int, int], tuple[float, int]] = {}
@@ -112,7 +113,7 @@ def _link(watch: Watch) -> tuple[Callable[[Link, Call], int], Callable[[Link, in
         sent[id(link), sequence] = began, memoryview(call.payload).nbytes
         return sequence
 
-    def receive(link: Link, sequence: int) -> bytearray:
+    def receive(link: Link, sequence: int) -> Memory:
         with watch.phase("wait"):
             reply = receive_it(link, sequence)
         began, up_bytes = sent.pop((id(link), sequence))

@@ -111,9 +111,13 @@ def _shelf(spec: Spec) -> Shelf:
 
 
 def _null_shelf(spec: Spec) -> Shelf:
+    shapes = site_shapes(spec.source)
+    zeros = torch.zeros(
+        ROWS * max(outputs for outputs, _ in shapes.values()), dtype=DTYPES[spec.kind]
+    )
     linears = {
-        site: Linear(shape[1], shape[0], _zeros(shape[0], spec))
-        for site, shape in site_shapes(spec.source).items()
+        site: Linear(inputs, outputs, _zeros(outputs, zeros, spec.delay_s))
+        for site, (outputs, inputs) in shapes.items()
     }
     return Shelf(MappingProxyType(linears), spec.kind, spec.digest, torch.device("cpu"))
 
@@ -130,12 +134,10 @@ def site_shapes(source: Source) -> dict[SiteId, torch.Size]:
     return named
 
 
-def _zeros(outputs: int, spec: Spec) -> Callable[[Tensor], Tensor]:
-    zeros = torch.zeros(ROWS, outputs, dtype=DTYPES[spec.kind])
-
+def _zeros(outputs: int, zeros: Tensor, delay_s: float) -> Callable[[Tensor], Tensor]:
     def multiply(x: Tensor) -> Tensor:
-        if spec.delay_s:
-            time.sleep(spec.delay_s)
-        return zeros[: len(x)]
+        if delay_s:
+            time.sleep(delay_s)
+        return zeros[: len(x) * outputs].view(len(x), outputs)
 
     return multiply

@@ -13,7 +13,7 @@ from tests.model.checkpoints import PAGE_SIZE, PAGES
 from tests.split.certificates import made_identity, pin_of
 from worker.execution.split.address import Identity, parse
 from worker.execution.split.execution import Numbers, SplitExecution
-from worker.execution.split.frames import Frames, Payload, Wire
+from worker.execution.split.frames import Frames, Memory, Payload, Wire
 from worker.execution.split.gpus import Connect, Gpus
 from worker.execution.split.masks import LocalPool, MaskSource, NoMasks, OnEmpty
 from worker.execution.split.site import Calls, OnLoss
@@ -127,10 +127,11 @@ class Meddler:
         if header.op is not Op.PRODUCT:
             return header
         self.products += 1
-        header, self._held = self.change(header, self.wire.payload(header.size_bytes, rest_s))
+        payload = bytearray(self.wire.payload(header.size_bytes, rest_s))
+        header, self._held = self.change(header, payload)
         return header
 
-    def payload(self, size_bytes: int, timeout_s: float) -> bytearray:
+    def payload(self, size_bytes: int, timeout_s: float) -> Memory:
         held, self._held = self._held, None
         return self.wire.payload(size_bytes, timeout_s) if held is None else held[:size_bytes]
 

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from worker.execution.seam import Weight
 from worker.execution.split.check import Check
+from worker.execution.split.frames import Memory
 from worker.execution.split.masks import Masks, MaskSource
 from worker.execution.split.products import Product
 from worker.execution.split.ring import Fixed, blocks, from_fixed, masked, to_fixed, unmasked
@@ -28,7 +29,7 @@ class Rows(Protocol):
     @property
     def payload(self) -> memoryview | None: ...
 
-    def restore(self, reply: bytearray) -> Tensor:
+    def restore(self, reply: Memory) -> Tensor:
         """The true products [rows, out] from the GPU's, whose memory may be overwritten.
 
         Raises `BadProduct`.
@@ -81,7 +82,7 @@ class RingRows:
         self._masks = masks
         self.payload = None if masks is None else masked(fixed, masks.words).data.cast("B")
 
-    def restore(self, reply: bytearray) -> Tensor:
+    def restore(self, reply: Memory) -> Tensor:
         assert self._masks is not None, "nothing was sent"
         products = np.frombuffer(reply, np.uint32).reshape(len(self._fixed.integers), -1)
         mask_products = np.broadcast_to(self._masks.products, products.shape)
@@ -148,7 +149,7 @@ class ClearRows:
         flat: np.ndarray = self.x.view(torch.uint8).numpy()
         return flat.data.cast("B")
 
-    def restore(self, reply: bytearray) -> Tensor:
+    def restore(self, reply: Memory) -> Tensor:
         return torch.frombuffer(reply, dtype=self.x.dtype).view(len(self.x), -1)
 
     def here(self) -> Tensor:
