@@ -33,6 +33,7 @@ from worker.execution.split.metrics import SplitCollector
 from worker.execution.split.site import Calls
 from worker.execution.split.stream import MaskStream
 from worker.kernels.cores import physical_cores
+from worker.kernels.masking import find_masking
 from worker.kernels.native import Kernels, find_kernels
 from worker.kernels.twins import Twins
 from worker.model.config import ModelConfig
@@ -76,7 +77,7 @@ def build(settings: WorkerSettings) -> Worker:
     folder = find_model(settings.model)
     threads = settings.threads or threads_for(_stored_bytes(folder))
     kernels = _kernels(settings, folder, threads)
-    is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels)
+    is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels, threads)
     model = _model(settings, folder, placed.execution, is_embedder)
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
@@ -123,7 +124,7 @@ class Placed:
     collectors: tuple[Collector, ...]
 
 
-def _placed(settings: WorkerSettings, kernels: Kernels) -> Placed:
+def _placed(settings: WorkerSettings, kernels: Kernels, threads: int) -> Placed:
     if settings.execution == "local":
         return Placed(LocalExecution(kernels), "local", lambda: None, ())
     token = settings.gpu_token.get_secret_value().encode() if settings.gpu_token else b""
@@ -132,6 +133,7 @@ def _placed(settings: WorkerSettings, kernels: Kernels) -> Placed:
     split = SplitExecution(
         Calls(_gpus(places), settings.chunk_rows, settings.on_gpu_loss),
         masks,
+        find_masking(threads, required=settings.kernels == "native"),
         numbers="clear" if settings.mode == "plain" else "ring",
         token=token,
         deadline_s=settings.gpu_deadline_s,

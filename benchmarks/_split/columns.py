@@ -24,6 +24,7 @@ from worker.execution.split.gpus import Gpus
 from worker.execution.split.masks import NoMasks
 from worker.execution.split.site import Calls
 from worker.execution.split.wire import KINDS, Kind
+from worker.kernels.masking import find_masking
 from worker.model.decoder import Decoder
 
 Name = Literal[
@@ -185,6 +186,7 @@ def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     execution = SplitExecution(
         Calls(gpus, ROWS, at_once=setup.at_once),
         stock if name.startswith("blind") else NoMasks(),
+        find_masking(setup.threads),
         numbers="clear" if name == "plain" else "ring",
         deadline_s=setup.deadline_s,
     )

@@ -21,6 +21,7 @@ from worker.execution.split.stream import MaskStream
 from worker.execution.split.wire import Header, Op
 from worker.gpu.server import Server
 from worker.gpu.shelf import Shelf, load_shelf
+from worker.kernels.masking import find_masking
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 
@@ -96,7 +97,9 @@ def split(
     named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
     calls = Calls(Gpus(named, still), chunk_rows, on_loss, at_once)
     masks = masks or (NoMasks() if numbers == "clear" else pool())
-    execution = SplitExecution(calls, masks, numbers=numbers, token=token, deadline_s=deadline_s)
+    execution = SplitExecution(
+        calls, masks, find_masking(), numbers=numbers, token=token, deadline_s=deadline_s
+    )
     try:
         decoder = load_model(folder, execution=execution, page_size=PAGE_SIZE, page_count=PAGES)
         execution.start()

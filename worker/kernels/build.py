@@ -31,11 +31,12 @@ COMMON = (
     *("-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"),
     "-ffp-contract=off",  # a * b + c is two roundings everywhere: variants agree to the bit
 )
-PLAIN = ("interface", "look_up", "pool", "portable")
+PLAIN = ("interface", "look_up", "masking", "masking_portable", "pool", "portable")
 X86: dict[str, Sequence[str]] = {
     "avx2": ("-mavx2",),
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
 }
+X86 |= {f"masking_{name}": flags for name, flags in X86.items()}
 LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")
 LIBRARIES = ("-lc", "-lgcc")
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
