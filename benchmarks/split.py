@@ -8,7 +8,8 @@
 
 Columns: `a-grpc` is a gRPC call for each module; `b-zeromq` sends attention too and has no causal
 mask, `b-causal` adds it; `c-tee` is all in the TEE; the others are ours, blind with all masks ready
-(warm) or none (cold). Baselines compute in float32, as published; what the others compute in is
+(warm), none (cold), or ready and being made again by a helper (on this machine, so without TLS).
+Baselines compute in float32, as published; what the others compute in is
 `--dtype`. Servers run on this machine: with `--null` they answer zeros, so that times are those of
 transport and of the TEE's own work, and products that fail their check are used all the same.
 

@@ -1,8 +1,10 @@
 """The columns: each is a way to run the same model, opened once and measured several times."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from benchmarks._split.grpc_modules import PerModule
 from benchmarks._split.ledger import Watch
-from benchmarks._split.masks import Stock
+from benchmarks._split.masks import Stock, row_bytes
 from benchmarks._split.servers import ROWS, Design, Running, Spec, site_shapes, started
 from benchmarks._split.source import Source
 from benchmarks._split.zeromq_modules import Client, Uncached
@@ -19,19 +21,31 @@ from worker.execution.local import LocalExecution
 from worker.execution.seam import Execution
 from worker.execution.split.address import Address, Scheme, parse
 from worker.execution.split.execution import SplitExecution
-from worker.execution.split.frames import Frames
+from worker.execution.split.frames import Frames, Wire
 from worker.execution.split.gpus import Gpus
-from worker.execution.split.masks import NoMasks
+from worker.execution.split.helper import HelperPool
+from worker.execution.split.masks import BLOCK_ROWS, MaskSource, NoMasks
 from worker.execution.split.site import Calls
 from worker.execution.split.wire import KINDS, Kind
 from worker.kernels.masking import find_masking
 from worker.model.decoder import Decoder
 
 Name = Literal[
-    "a-grpc", "b-zeromq", "b-causal", "c-tee", "plain", "plain-int", "blind-warm", "blind-cold"
+    "a-grpc",
+    "b-zeromq",
+    "b-causal",
+    "c-tee",
+    "plain",
+    "plain-int",
+    "blind-warm",
+    "blind-cold",
+    "helper",
 ]
 NAMES: tuple[Name, ...] = get_args(Name)
 Text = Sequence[int]
+
+CONNECT_S = 5.0
+LOOK_S = 0.005  # between looks for masks that a helper multiplies
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +191,25 @@ def _zeromq(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
         client.close()
 
 
+@dataclass(slots=True)
+class Place:
+    """Where a server is: known once the weights are, whose digest it must have."""
+
+    address: Address | None = None
+
+    def connect(self) -> Wire:
+        assert self.address is not None, "not started"
+        return Frames(self.address.connect(CONNECT_S))
+
+
 @contextmanager
 def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     del watch
-    address: list[Address] = []  # known once the weights, and so the digest, are
-    gpus = Gpus([("gpu", lambda: Frames(address[0].connect(5)))])
-    stock = Stock(site_shapes(setup.source), free=setup.null and name == "blind-warm")
+    gpu, helper = Place(), Place()
+    masks, ready = _masks(name, setup, helper)
     execution = SplitExecution(
-        Calls(gpus, ROWS, at_once=setup.at_once),
-        stock if name.startswith("blind") else NoMasks(),
+        Calls(Gpus([("gpu", gpu.connect)]), ROWS, at_once=setup.at_once),
+        masks,
         find_masking(setup.threads),
         numbers="clear" if name == "plain" else "ring",
         deadline_s=setup.deadline_s,
@@ -193,17 +217,34 @@ def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     kind = KINDS[setup.dtype] if name == "plain" else Kind.INT32
     decoder = _decoder(setup, execution, setup.dtype)
     spec = _spec("split", setup, kind, execution.digest)
-    with nullcontext(Running()) if setup.gpu else started(spec) as server:
-        address.append(setup.gpu or parse("gpu", server.url))
+    with ExitStack() as stack:
+        server = Running() if setup.gpu else stack.enter_context(started(spec))
+        gpu.address = setup.gpu or parse("gpu", server.url)
+        if name == "helper":
+            other = stack.enter_context(started(replace(spec, design="helper", wire="tcp")))
+            helper.address = parse("masks", other.url)
         execution.start()
-        yield Cached(decoder, server, _readier(name, stock))
+        yield Cached(decoder, server, ready)
         execution.close()
 
 
-def _readier(name: Name, stock: Stock) -> Callable[[int], None]:
-    if name == "blind-warm":
-        return stock.fill
-    return stock.empty if name == "blind-cold" else _nothing
+def _masks(name: Name, setup: Setup, helper: Place) -> tuple[MaskSource, Callable[[int], None]]:
+    """What gives masks, and how to make it ready for so many rows."""
+    if name == "helper":
+        shapes = site_shapes(setup.source)
+        limit_bytes = row_bytes(shapes) * (setup.tokens + 2 * BLOCK_ROWS)
+        at = "helper", helper.connect
+        pool = HelperPool(limit_bytes, "wait", at, deadline_s=setup.deadline_s, rows=ROWS)
+        return pool, partial(_wait_for, pool)
+    if not name.startswith("blind"):
+        return NoMasks(), _nothing
+    stock = Stock(site_shapes(setup.source), free=setup.null and name == "blind-warm")
+    return stock, stock.fill if name == "blind-warm" else stock.empty
+
+
+def _wait_for(pool: HelperPool, rows: int) -> None:
+    while pool.ready_rows() < rows:
+        time.sleep(LOOK_S)
 
 
 def _nothing(rows: int) -> None:

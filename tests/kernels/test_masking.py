@@ -47,6 +47,24 @@ def rows_at_the_edge(rows: int, columns: int, dtype: torch.dtype, seed: int) -> 
 
 
 @per_variant
+@given(rows=st.integers(4, 40), columns=st.integers(1, 700), dtype=TYPES, seed=st.integers(0, 99))
+def test_spaces_as_the_twins_do(
+    masking: NativeMasking, rows: int, columns: int, dtype: torch.dtype, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    sizes = 2.0 ** torch.randint(-120, 120, (rows, 1), generator=generator)
+    x = (torch.randn(rows, columns, generator=generator) * sizes).to(dtype)
+    x[0], x[1, 0], x[2, -1], x[3] = 0, torch.nan, -torch.inf, 3e38
+    wanted, found = TWINS.space(x, 1e6), masking.space(x, 1e6)
+    assert torch.equal(torch.stack(wanted).nan_to_num(7), torch.stack(found).nan_to_num(7))
+    assert found[0][:3].tolist() == [1, 0, 0]
+    lengths = x[3:].double().norm(dim=1)
+    scaled, largest = lengths * found[0][3:], found[0][3:] == 2.0**120
+    assert bool((scaled <= 1e6).all())
+    assert bool((largest | (scaled > 0.5e6)).all())
+
+
+@per_variant
 @given(
     rows=st.integers(1, 40),
     columns=st.integers(1, 700),

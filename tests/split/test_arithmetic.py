@@ -15,7 +15,7 @@ from worker.execution.split.arithmetic import BadProduct, Ring, RingRows
 from worker.execution.split.check import Check
 from worker.execution.split.masks import LocalPool, MaskSource, NoMasks
 from worker.execution.split.products import KINDS, choose
-from worker.execution.split.ring import grid
+from worker.execution.split.ring import room
 from worker.execution.split.sites import Int8Weight, SiteId, to_int8
 from worker.execution.split.stream import MaskStream, Words
 from worker.kernels.masking import find_masking
@@ -56,20 +56,24 @@ def products(rows: list[list[int]], matrix: list[list[int]]) -> list[list[int]]:
     return [[sum(map(mul, x, w)) for w in matrix] for x in rows]
 
 
+def spaced(x: Tensor, weight: Int8Weight) -> tuple[Tensor, Tensor]:
+    return TWINS.space(x, room(x.shape[1], weight.norm))
+
+
 def integers_of(x: Tensor, weight: Int8Weight) -> Words:
-    return TWINS.hide(x, grid(x, weight.norm).factors, None, None)[0]
+    return TWINS.hide(x, spaced(x, weight)[0], None, None)[0]
 
 
 def numbers(products: Words, x: Tensor, weight: Int8Weight) -> Tensor:
-    steps = grid(x, weight.norm).steps
+    _, steps = spaced(x, weight)
     return TWINS.reveal(products, None, None, steps, weight.scale, x.dtype)[0]
 
 
 def holds(check: Check, x: Tensor, products: Words, weight: Int8Weight) -> bool:
     """Are `products` those of the integers of `x`, as far as the check can tell?"""
-    rows = grid(x, weight.norm)
-    wanted = TWINS.hide(x, rows.factors, None, check.image)[1]
-    found = TWINS.reveal(products, None, check.secret, rows.steps, weight.scale, x.dtype)[1]
+    factors, steps = spaced(x, weight)
+    wanted = TWINS.hide(x, factors, None, check.image)[1]
+    found = TWINS.reveal(products, None, check.secret, steps, weight.scale, x.dtype)[1]
     return np.array_equal(wanted, found)
 
 
@@ -107,7 +111,7 @@ def test_blind_is_plain_is_big_integers_to_the_bit(width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_integers_keep_most_of_the_precision(width: int) -> None:
     x, weight = rows_of(width), to_int8(torch.randn(12, width))
-    steps = grid(x, weight.norm).steps[:, None].double()
+    steps = spaced(x, weight)[1][:, None].double()
     back = torch.from_numpy(integers_of(x, weight).view(np.int32)).double() * steps
     x, back = x[:6].double(), back[:6]
     error = (back - x).norm(dim=1) / x.norm(dim=1).clamp(min=1e-300)

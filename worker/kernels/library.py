@@ -70,7 +70,8 @@ class Library:
         self.multiply = self._function("multiply", ctypes.c_int32, ctypes.POINTER(Product))
         matrix, rows = ctypes.POINTER(Matrix), ctypes.POINTER(Rows)
         self.look_up = self._function("look_up", matrix, ctypes.c_void_p, ctypes.c_int64, rows)
-        self.hide = self._function("hide", ctypes.c_int32, ctypes.c_void_p)  # of masking.py
+        self.space = self._function("space", ctypes.c_int32, ctypes.c_void_p)  # of masking.py
+        self.hide = self._function("hide", ctypes.c_int32, ctypes.c_void_p)
         self.reveal = self._function("reveal", ctypes.c_int32, ctypes.c_void_p)
 
     def _function(self, name: str, *types: object) -> "ctypes._NamedFuncPointer":

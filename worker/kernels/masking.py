@@ -25,6 +25,8 @@ class Masking(Protocol):
 
     name: str
 
+    def space(self, x: Tensor, room: float) -> tuple[Tensor, Tensor]: ...
+
     def hide(
         self, x: Tensor, factors: Tensor, masks: Words | None, image: Sums | None
     ) -> tuple[Words, Sums]: ...
@@ -54,6 +56,19 @@ def find_masking(threads: int = 1, *, required: bool = False) -> Masking:
             raise BadSettings(f"kernels = 'native': {reason}") from None
         log.warning("masks are put on and taken off in PyTorch, which is slow: %s", reason)
         return MaskingTwins()
+
+
+class Spacing(ctypes.Structure):
+    """`Spacing` of src/masking.h."""
+
+    _fields_ = (
+        ("input", Rows),
+        ("room", ctypes.c_double),
+        ("factors", ctypes.c_void_p),
+        ("steps", ctypes.c_void_p),
+        ("rows", ctypes.c_int64),
+        ("columns", ctypes.c_int64),
+    )
 
 
 class Hiding(ctypes.Structure):
@@ -102,18 +117,25 @@ class NativeMasking:
         self._helpers = threads - 1
         library.help_out(self._helpers, spins)
 
+    def space(self, x: Tensor, room: float) -> tuple[Tensor, Tensor]:
+        rows, columns = x.shape
+        x, (factors, steps) = _unbroken(x), torch.empty(2, rows)
+        job = Spacing(_rows(x), room, factors.data_ptr(), steps.data_ptr(), rows, columns)
+        self._library.space(self._variant, ctypes.byref(job))
+        return factors, steps
+
     def hide(
         self, x: Tensor, factors: Tensor, masks: Words | None, image: Sums | None
     ) -> tuple[Words, Sums]:
         rows, columns = x.shape
-        x = x if x.stride(1) == 1 else x.contiguous()
+        x = _unbroken(x)
         _check(factors, torch.float32, rows)
         words: Words = np.empty((rows, columns), np.uint32)
         if masks is not None and masks.flags.writeable:
             words = masks
         sums = np.zeros(rows, np.uint64)
         job = Hiding(
-            Rows(x.data_ptr(), x.stride(0), TYPES[x.dtype]),
+            _rows(x),
             factors.data_ptr(),
             *_masks(masks, rows, columns),
             _place(image, np.uint64, columns),
@@ -145,7 +167,7 @@ class NativeMasking:
             _place(secret, np.uint32, columns),
             steps.data_ptr(),
             scales.data_ptr(),
-            Rows(y.data_ptr(), y.stride(0), TYPES[dtype]),
+            _rows(y),
             _place(sums, np.uint64, rows),
             rows,
             columns,
@@ -157,6 +179,14 @@ class NativeMasking:
         """Let the helpers end; the caller computes alone from now on."""
         self._library.dismiss(self._helpers)
         self._helpers = 0
+
+
+def _unbroken(x: Tensor) -> Tensor:
+    return x if x.stride(1) == 1 else x.contiguous()
+
+
+def _rows(x: Tensor) -> Rows:
+    return Rows(x.data_ptr(), x.stride(0), TYPES[x.dtype])
 
 
 def _check(vector: Tensor, dtype: torch.dtype, count: int) -> None:

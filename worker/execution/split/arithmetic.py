@@ -13,7 +13,7 @@ from worker.execution.split.check import Check, Sums
 from worker.execution.split.frames import Memory
 from worker.execution.split.masks import Masks, MaskSource
 from worker.execution.split.products import Product
-from worker.execution.split.ring import grid
+from worker.execution.split.ring import room
 from worker.execution.split.sites import Int8Weight, SiteId
 from worker.execution.split.stream import Words
 from worker.execution.split.wire import KINDS, Kind
@@ -72,6 +72,7 @@ class Ring:
         self.masking = masking
         self._site = site
         outputs, inputs = weight.values.shape
+        self.room = room(inputs, weight.norm)
         source.add(site, inputs, outputs, product)
 
     def prepare(self, x: Tensor, *, to_send: bool) -> Rows:
@@ -85,13 +86,11 @@ class RingRows:
     def __init__(self, ring: Ring, x: Tensor, masks: Masks | None) -> None:
         self._ring = ring
         self._x = x
-        self._grid = grid(x, ring.weight.norm)
+        self._factors, self._steps = ring.masking.space(x, ring.room)
         self._masks = masks
         self.payload: memoryview | None = None
         if masks is not None:
-            words, self._sums = ring.masking.hide(
-                x, self._grid.factors, masks.words, ring.check.image
-            )
+            words, self._sums = ring.masking.hide(x, self._factors, masks.words, ring.check.image)
             self.payload = words.data.cast("B")
 
     def restore(self, reply: Memory) -> Tensor:
@@ -115,10 +114,8 @@ class RingRows:
     def _numbers(
         self, products: Words, mask_products: Words | None, secret: Words | None
     ) -> tuple[Tensor, Sums]:
-        steps, scale = self._grid.steps, self._ring.weight.scale
-        return self._ring.masking.reveal(
-            products, mask_products, secret, steps, scale, self._x.dtype
-        )
+        scale, dtype = self._ring.weight.scale, self._x.dtype
+        return self._ring.masking.reveal(products, mask_products, secret, self._steps, scale, dtype)
 
     def _right_products(self, masks: Masks) -> Words:
         """What the masks' maker should have sent. Raises `BadProduct` if it did."""
@@ -131,7 +128,7 @@ class RingRows:
         return right
 
     def _integers(self) -> Words:
-        return self._ring.masking.hide(self._x, self._grid.factors, None, None)[0]
+        return self._ring.masking.hide(self._x, self._factors, None, None)[0]
 
     def _product(self, integers: Words) -> Words:
         product: Words = self._ring.product(torch.from_numpy(integers.view(np.int32))).numpy()

@@ -36,6 +36,10 @@ void run_rows(void (*part)(const Job&, int64_t, int64_t), const Job& job) {
 }  // namespace
 
 // `variant` counts as in interface.cpp.
+CLOISTER_CALL void cloister_space(int32_t variant, const Spacing* job) {
+    run_rows(VARIANTS[variant]->space, *job);
+}
+
 CLOISTER_CALL void cloister_hide(int32_t variant, const Hiding* job) {
     run_rows(VARIANTS[variant]->hide, *job);
 }

@@ -9,6 +9,15 @@
 
 namespace cloister {
 
+// How finely each row is rounded: the largest power of two that takes its length to `room` at most.
+struct Spacing {
+    Rows input;
+    double room;
+    float* factors;
+    float* steps;
+    int64_t rows, columns;
+};
+
 // Rows [rows, columns] to `words` + masks; `sums`, if wanted, of words * image, by row.
 struct Hiding {
     Rows input;
@@ -36,13 +45,67 @@ struct Revealing {
 
 // Both for one set of instructions; ranges are of rows.
 struct Masking {
+    void (*space)(const Spacing&, int64_t begin, int64_t end);
     void (*hide)(const Hiding&, int64_t begin, int64_t end);
     void (*reveal)(const Revealing&, int64_t begin, int64_t end);
 };
 
 extern const Masking MASKING_PORTABLE, MASKING_AVX2, MASKING_AVX512;
 
-constexpr int BLOCK = 1024;
+constexpr int BLOCK = 256;
+constexpr int LANES = 16;  // sums of squares: of each 16th number, then halved
+constexpr int64_t LEAST = -126, MOST = 120;  // normal powers of two both ways
+
+static inline void read_block(const Rows& rows, int64_t at, int count, float* x) {
+    if (rows.type == BFLOAT16) {
+        const uint16_t* from = static_cast<const uint16_t*>(rows.data) + at;
+        for (int i = 0; i < count; i++) x[i] = widen(from[i]);
+    } else {
+        memcpy(x, static_cast<const float*>(rows.data) + at, sizeof *x * count);
+    }
+}
+
+static inline double squares(const Spacing& job, int64_t row) {
+    alignas(64) double lanes[LANES] = {};
+    alignas(64) float x[BLOCK];
+    for (int64_t first = 0; first < job.columns; first += BLOCK) {
+        const int64_t rest = job.columns - first;
+        int count = rest < BLOCK ? int(rest) : BLOCK;
+        read_block(job.input, row * job.input.stride + first, count, x);
+        while (count % LANES) x[count++] = 0;
+        for (int i = 0; i < count; i += LANES)
+            for (int lane = 0; lane < LANES; lane++) {
+                const double value = x[i + lane];  // its square is exact
+                lanes[lane] += value * value;
+            }
+    }
+    for (int half = LANES / 2; half; half /= 2)
+        for (int lane = 0; lane < half; lane++) lanes[lane] += lanes[lane + half];
+    return lanes[0];
+}
+
+// 2^exponent; normal.
+static inline float power_of_two(int64_t exponent) {
+    return float_of(uint32_t(exponent + 127) << 23);
+}
+
+static void space(const Spacing& job, int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; row++) {
+        const double sum = squares(job, row);
+        if (!(sum < __builtin_inf())) {
+            job.factors[row] = 0;
+            job.steps[row] = __builtin_nanf("");
+            continue;
+        }
+        const double ratio = job.room / __builtin_sqrt(sum);  // infinite for a row of zeros
+        uint64_t bits;
+        memcpy(&bits, &ratio, sizeof bits);
+        int64_t exponent = sum > 0 ? int64_t(bits >> 52) - 1023 : 0;
+        exponent = exponent < LEAST ? LEAST : exponent > MOST ? MOST : exponent;
+        job.factors[row] = power_of_two(exponent);
+        job.steps[row] = power_of_two(-exponent);
+    }
+}
 
 // The nearest integer, ties to even, for |value| < 2^31. Below 2^23 adding and taking away 2^23
 // rounds; from there on a float has no fraction.
@@ -56,15 +119,13 @@ static inline int32_t nearest_wide(float value) {
 
 static inline void quantise_block(const Rows& rows, int64_t at, int count, float factor,
                                   int32_t* words) {
-    if (factor == 0) {
-        for (int i = 0; i < count; i++) words[i] = 0;  // such a row may hold what is no number
-    } else if (rows.type == BFLOAT16) {
-        const uint16_t* from = static_cast<const uint16_t*>(rows.data) + at;
-        for (int i = 0; i < count; i++) words[i] = nearest_wide(widen(from[i]) * factor);
-    } else {
-        const float* from = static_cast<const float*>(rows.data) + at;
-        for (int i = 0; i < count; i++) words[i] = nearest_wide(from[i] * factor);
+    if (factor == 0) {  // such a row may hold what is no number
+        memset(words, 0, sizeof *words * count);
+        return;
     }
+    alignas(64) float x[BLOCK];
+    read_block(rows, at, count, x);
+    for (int i = 0; i < count; i++) words[i] = nearest_wide(x[i] * factor);
 }
 
 static void hide(const Hiding& job, int64_t begin, int64_t end) {

@@ -3,6 +3,6 @@
 
 namespace cloister {
 
-const Masking MASKING_AVX2 = {hide, reveal};
+const Masking MASKING_AVX2 = {space, hide, reveal};
 
 }  // namespace cloister

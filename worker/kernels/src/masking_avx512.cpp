@@ -3,6 +3,6 @@
 
 namespace cloister {
 
-const Masking MASKING_AVX512 = {hide, reveal};
+const Masking MASKING_AVX512 = {space, hide, reveal};
 
 }  // namespace cloister

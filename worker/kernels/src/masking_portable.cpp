@@ -3,6 +3,6 @@
 
 namespace cloister {
 
-const Masking MASKING_PORTABLE = {hide, reveal};
+const Masking MASKING_PORTABLE = {space, hide, reveal};
 
 }  // namespace cloister
