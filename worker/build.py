@@ -33,7 +33,8 @@ from worker.execution.split.metrics import SplitCollector
 from worker.execution.split.site import Calls
 from worker.execution.split.stream import MaskStream
 from worker.kernels.cores import physical_cores
-from worker.kernels.masking import find_masking
+from worker.kernels.masking import Masking, find_masking
+from worker.kernels.masking_twins import MaskingTwins
 from worker.kernels.native import Kernels, find_kernels
 from worker.kernels.twins import Twins
 from worker.model.config import ModelConfig
@@ -133,13 +134,19 @@ def _placed(settings: WorkerSettings, kernels: Kernels, threads: int) -> Placed:
     split = SplitExecution(
         Calls(_gpus(places), settings.chunk_rows, settings.on_gpu_loss),
         masks,
-        find_masking(threads, required=settings.kernels == "native"),
+        _masking(settings, threads),
         numbers="clear" if settings.mode == "plain" else "ring",
         token=token,
         deadline_s=settings.gpu_deadline_s,
     )
     collector = SplitCollector(split.counts, helper, masks)
     return Placed(split, f"split-{settings.mode}", split.start, (collector,))
+
+
+def _masking(settings: WorkerSettings, threads: int) -> Masking:
+    if settings.mode == "plain":
+        return MaskingTwins()  # which nobody asks for anything
+    return find_masking(threads, required=settings.kernels == "native")
 
 
 def _places(settings: WorkerSettings) -> list[Address]:

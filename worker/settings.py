@@ -48,8 +48,8 @@ class WorkerSettings(Settings):
     )
     kernels: Literal["auto", "native"] = Field(
         "auto",
-        description="What computes low-bit weights: auto takes PyTorch, slowly, where the compiled "
-        "kernels are missing; native refuses to start then.",
+        description="What computes low-bit weights, and masks in split execution: auto takes "
+        "PyTorch, slowly, where the compiled kernels are missing; native refuses to start then.",
     )
     threads: int = Field(
         0,
