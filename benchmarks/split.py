@@ -36,6 +36,7 @@ from benchmarks._split.columns import NAMES, Column, Name, Setup, Text, opened
 from benchmarks._split.ledger import Watch, watched
 from benchmarks._split.measure import Figures, Task, measure, middle
 from benchmarks._split.report import as_json, as_markdown, bounds
+from benchmarks._split.servers import ROWS
 from benchmarks._split.source import Source
 from worker.engine.request import Sampling
 from worker.execution.split.address import SCHEMES
@@ -90,6 +91,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--null", action="store_true", help="servers that answer zeros")
     add("--delay-ms", type=float, default=0.0, help="what a null server takes for each product")
     add("--at-once", type=int, nargs="+", default=[2], help="chunks of a prefill in flight")
+    add("--chunk-rows", type=int, default=ROWS, help=f"rows of such a chunk, at most {ROWS}")
     add("--compare", action="store_true", help="texts of split execution beside those of the TEE")
     add("--accuracy", type=int, default=0, help="score novice's columns on so many answer tokens")
     add("--prompts", type=Path, help="a file of prompts for --compare, one a line")
@@ -112,6 +114,7 @@ def setup(options: argparse.Namespace, longest: int = 0) -> Setup:
         delay_s=options.delay_ms / 1000,
         gpu=parse_address("gpu", options.gpu) if options.gpu else None,
         wire=options.wire,
+        chunk_rows=options.chunk_rows,
     )
 
 

@@ -63,6 +63,7 @@ class Setup:
     threads: int = 1
     delay_s: float = 0.0
     at_once: int = 2
+    chunk_rows: int = ROWS
     gpu: Address | None = None
     wire: Scheme = "tcp"
     deadline_s: float = 120.0
@@ -208,7 +209,7 @@ def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     gpu, helper = Place(), Place()
     masks, ready = _masks(name, setup, helper)
     execution = SplitExecution(
-        Calls(Gpus([("gpu", gpu.connect)]), ROWS, at_once=setup.at_once),
+        Calls(Gpus([("gpu", gpu.connect)]), setup.chunk_rows, at_once=setup.at_once),
         masks,
         find_masking(setup.threads),
         numbers="clear" if name == "plain" else "ring",
