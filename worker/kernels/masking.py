@@ -119,7 +119,7 @@ class NativeMasking:
 
     def space(self, x: Tensor, room: float) -> tuple[Tensor, Tensor]:
         rows, columns = x.shape
-        x, (factors, steps) = _unbroken(x), torch.empty(2, rows)
+        x, factors, steps = _unbroken(x), torch.empty(rows), torch.empty(rows)
         job = Spacing(_rows(x), room, factors.data_ptr(), steps.data_ptr(), rows, columns)
         self._library.space(self._variant, ctypes.byref(job))
         return factors, steps

@@ -149,6 +149,7 @@ class Pool(ABC):
         self._last_take = -idle_s
         self._changed = threading.Condition()
         self._closed = False
+        self._resting = False  # the thread waits until masks are taken
         self._thread = threading.Thread(target=self._run, name="masks", daemon=True)
 
     @abstractmethod
@@ -170,7 +171,8 @@ class Pool(ABC):
         shelf = self._shelves[site]
         with self._changed:
             self._last_take = self._clock()
-            self._changed.notify()
+            if self._resting:
+                self._changed.notify()
             if self._on_empty != "wait" and shelf.rows < rows:
                 self._check_empty_is_fine(rows)
                 return None
@@ -236,10 +238,19 @@ class Pool(ABC):
         with self._changed:
             while not self._closed:
                 busy_s = self._last_take + self._idle_s - self._clock()
-                if self._neediest() is not None and busy_s <= 0:
+                if busy_s > 0:
+                    self._changed.wait(busy_s)
+                elif self._neediest() is not None:
                     return True
-                self._changed.wait(busy_s if busy_s > 0 else None)
+                else:
+                    self._rest()
         return False
+
+    def _rest(self) -> None:
+        """Until masks are taken. Who takes them need not wake a thread that waits for idleness."""
+        self._resting = True
+        self._changed.wait()
+        self._resting = False
 
 
 class LocalPool(Pool):
