@@ -32,9 +32,10 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks._split import texts
-from benchmarks._split.columns import NAMES, Column, Name, Setup, Text, opened
+from benchmarks._split.columns import NAMES, Column, Name, Setup, Text
 from benchmarks._split.ledger import Watch, watched
 from benchmarks._split.measure import Figures, Task, measure, middle
+from benchmarks._split.openers import opened
 from benchmarks._split.report import as_json, as_markdown, bounds
 from benchmarks._split.servers import ROWS
 from benchmarks._split.source import Source

@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from benchmarks import split
-from benchmarks._split import columns, grpc_modules, servers, zeromq_modules
-from benchmarks._split.columns import NAMES, Column, Name, Setup, opened
+from benchmarks._split import grpc_modules, openers, servers, zeromq_modules
+from benchmarks._split.columns import NAMES, Column, Name, Setup
 from benchmarks._split.ledger import Watch, watched
 from benchmarks._split.masks import Stock
 from benchmarks._split.measure import Figures, Task, measure, write
 from benchmarks._split.modules import Null, Real
+from benchmarks._split.openers import opened
 from benchmarks._split.servers import Running, Spec
 from benchmarks._split.source import Source
 from tests.model.checkpoints import VOCABULARY, config_of, prompt, save
@@ -60,7 +61,7 @@ def in_a_thread(spec: Spec) -> Iterator[Running]:
 
 @pytest.fixture(autouse=True)
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "started", in_a_thread)
+    monkeypatch.setattr(openers, "started", in_a_thread)
 
 
 @contextmanager
