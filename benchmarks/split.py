@@ -8,7 +8,8 @@
 
 Columns: `a-grpc` is a gRPC call for each module; `b-zeromq` sends attention too and has no causal
 mask, `b-causal` adds it; `c-tee` is all in the TEE; the others are ours, blind with all masks ready
-(warm) or none (cold). Baselines compute in float32, as published; what the others compute in is
+(warm), none (cold), or ready and being made again by a helper (on this machine, so without TLS).
+Baselines compute in float32, as published; what the others compute in is
 `--dtype`. Servers run on this machine: with `--null` they answer zeros, so that times are those of
 transport and of the TEE's own work, and products that fail their check are used all the same.
 
@@ -31,10 +32,12 @@ from rich.console import Console
 from rich.progress import track
 
 from benchmarks._split import texts
-from benchmarks._split.columns import NAMES, Column, Name, Setup, Text, opened
+from benchmarks._split.columns import NAMES, Column, Name, Setup, Text
 from benchmarks._split.ledger import Watch, watched
 from benchmarks._split.measure import Figures, Task, measure, middle
+from benchmarks._split.openers import opened
 from benchmarks._split.report import as_json, as_markdown, bounds
+from benchmarks._split.servers import ROWS
 from benchmarks._split.source import Source
 from worker.engine.request import Sampling
 from worker.execution.split.address import SCHEMES
@@ -89,6 +92,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--null", action="store_true", help="servers that answer zeros")
     add("--delay-ms", type=float, default=0.0, help="what a null server takes for each product")
     add("--at-once", type=int, nargs="+", default=[2], help="chunks of a prefill in flight")
+    add("--chunk-rows", type=int, default=ROWS, help=f"rows of such a chunk, at most {ROWS}")
     add("--compare", action="store_true", help="texts of split execution beside those of the TEE")
     add("--accuracy", type=int, default=0, help="score novice's columns on so many answer tokens")
     add("--prompts", type=Path, help="a file of prompts for --compare, one a line")
@@ -111,6 +115,7 @@ def setup(options: argparse.Namespace, longest: int = 0) -> Setup:
         delay_s=options.delay_ms / 1000,
         gpu=parse_address("gpu", options.gpu) if options.gpu else None,
         wire=options.wire,
+        chunk_rows=options.chunk_rows,
     )
 
 

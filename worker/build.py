@@ -33,6 +33,8 @@ from worker.execution.split.metrics import SplitCollector
 from worker.execution.split.site import Calls
 from worker.execution.split.stream import MaskStream
 from worker.kernels.cores import physical_cores
+from worker.kernels.masking import Masking, find_masking
+from worker.kernels.masking_twins import MaskingTwins
 from worker.kernels.native import Kernels, find_kernels
 from worker.kernels.twins import Twins
 from worker.memory import give_back
@@ -139,12 +141,20 @@ def _placed(settings: WorkerSettings, kernels: Kernels) -> Placed:
     split = SplitExecution(
         Calls(_gpus(places), settings.chunk_rows, settings.on_gpu_loss),
         masks,
+        _masking(settings),
         numbers="clear" if settings.mode == "plain" else "ring",
         token=token,
         deadline_s=settings.gpu_deadline_s,
     )
     collector = SplitCollector(split.counts, helper, masks)
     return Placed(split, f"split-{settings.mode}", split.start, (collector,))
+
+
+def _masking(settings: WorkerSettings) -> Masking:
+    """Its calls are helped with by the threads of attention."""
+    if settings.mode == "plain":
+        return MaskingTwins()  # which nobody asks for anything
+    return find_masking(required=settings.kernels == "native")
 
 
 def _places(settings: WorkerSettings) -> list[Address]:

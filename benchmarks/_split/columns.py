@@ -1,33 +1,29 @@
 """The columns: each is a way to run the same model, opened once and measured several times."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 import torch
 from torch import Tensor
 
-from benchmarks._split.grpc_modules import PerModule
-from benchmarks._split.ledger import Watch
-from benchmarks._split.masks import Stock
-from benchmarks._split.servers import ROWS, Design, Running, Spec, site_shapes, started
+from benchmarks._split.servers import ROWS, Running
 from benchmarks._split.source import Source
-from benchmarks._split.zeromq_modules import Client, Uncached
+from benchmarks._split.zeromq_modules import Uncached
 from worker.engine.step import Segment, Step
-from worker.execution.local import LocalExecution
-from worker.execution.seam import Execution
-from worker.execution.split.address import Address, Scheme, parse
-from worker.execution.split.execution import SplitExecution
-from worker.execution.split.frames import Frames
-from worker.execution.split.gpus import Gpus
-from worker.execution.split.masks import NoMasks
-from worker.execution.split.site import Calls
-from worker.execution.split.wire import KINDS, Kind
+from worker.execution.split.address import Address, Scheme
 from worker.model.decoder import Decoder
 
 Name = Literal[
-    "a-grpc", "b-zeromq", "b-causal", "c-tee", "plain", "plain-int", "blind-warm", "blind-cold"
+    "a-grpc",
+    "b-zeromq",
+    "b-causal",
+    "c-tee",
+    "plain",
+    "plain-int",
+    "blind-warm",
+    "blind-cold",
+    "helper",
 ]
 NAMES: tuple[Name, ...] = get_args(Name)
 Text = Sequence[int]
@@ -48,6 +44,7 @@ class Setup:
     threads: int = 1
     delay_s: float = 0.0
     at_once: int = 2
+    chunk_rows: int = ROWS
     gpu: Address | None = None
     wire: Scheme = "tcp"
     deadline_s: float = 120.0
@@ -141,77 +138,3 @@ class Again:
 
     def score(self, text: Text) -> Tensor:
         return torch.cat([self._model.logits([text[:end]]) for end in range(1, len(text) + 1)])
-
-
-@contextmanager
-def opened(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
-    """A column that can be measured."""
-    openers = {"a-grpc": _grpc, "b-zeromq": _zeromq, "b-causal": _zeromq, "c-tee": _local}
-    with openers.get(name, _split)(name, setup, watch) as column:
-        yield column
-
-
-@contextmanager
-def _local(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
-    del name, watch
-    yield Cached(_decoder(setup, LocalExecution(), setup.dtype), Running(), _nothing)
-
-
-@contextmanager
-def _grpc(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
-    del name
-    with started(_spec("grpc", setup)) as server:
-        execution = PerModule(server.url, watch)
-        decoder = _decoder(setup, execution, torch.float32)
-        yield Cached(decoder, server, _nothing, all_logits=True)
-        execution.close()
-
-
-@contextmanager
-def _zeromq(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
-    with started(_spec("zeromq", setup)) as server:
-        client = Client(server.url, watch)
-        causal = name == "b-causal"
-        yield Again(Uncached(setup.source.config, client, watch, causal=causal), server)
-        client.close()
-
-
-@contextmanager
-def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
-    del watch
-    address: list[Address] = []  # known once the weights, and so the digest, are
-    gpus = Gpus([("gpu", lambda: Frames(address[0].connect(5)))])
-    stock = Stock(site_shapes(setup.source), free=setup.null and name == "blind-warm")
-    execution = SplitExecution(
-        Calls(gpus, ROWS, at_once=setup.at_once),
-        stock if name.startswith("blind") else NoMasks(),
-        numbers="clear" if name == "plain" else "ring",
-        deadline_s=setup.deadline_s,
-    )
-    kind = KINDS[setup.dtype] if name == "plain" else Kind.INT32
-    decoder = _decoder(setup, execution, setup.dtype)
-    spec = _spec("split", setup, kind, execution.digest)
-    with nullcontext(Running()) if setup.gpu else started(spec) as server:
-        address.append(setup.gpu or parse("gpu", server.url))
-        execution.start()
-        yield Cached(decoder, server, _readier(name, stock))
-        execution.close()
-
-
-def _readier(name: Name, stock: Stock) -> Callable[[int], None]:
-    if name == "blind-warm":
-        return stock.fill
-    return stock.empty if name == "blind-cold" else _nothing
-
-
-def _nothing(rows: int) -> None:
-    del rows
-
-
-def _spec(design: Design, setup: Setup, kind: Kind = Kind.FLOAT32, digest: bytes = b"") -> Spec:
-    where = setup.device, setup.threads, kind, digest, setup.delay_s, setup.wire
-    return Spec(design, setup.source, setup.dtype, setup.null, *where)
-
-
-def _decoder(setup: Setup, execution: Execution, dtype: torch.dtype) -> Decoder:
-    return setup.source.decoder(execution, dtype, setup.tokens)

@@ -19,7 +19,7 @@ class Stock:
     """
 
     def __init__(self, shapes: Mapping[SiteId, Size], *, free: bool) -> None:
-        self._row_bytes = sum(4 * sum(shape) for shape in shapes.values())
+        self._row_bytes = row_bytes(shapes)
         self._free = free
         self._sites: list[tuple[SiteId, int, int, Product]] = []
         self._pool = self._new(1)
@@ -61,6 +61,11 @@ class Stock:
     def _new(self, rows: int) -> LocalPool:
         limit_bytes = self._row_bytes * (rows + 2 * BLOCK_ROWS)
         return LocalPool(limit_bytes, "wait", MaskStream(), _never_idle)
+
+
+def row_bytes(shapes: Mapping[SiteId, Size]) -> int:
+    """What one row of masks takes at all sites."""
+    return sum(4 * sum(shape) for shape in shapes.values())
 
 
 def _never_idle() -> float:

@@ -84,7 +84,9 @@ def measure(
         if step == 0:
             watch.ledger, clocks = Ledger(), _Clocks(column)
         _take(column.extend([text[-1] for text in texts]), prompts, texts, sampling)
-    return _figures(name, task, watch.ledger, *clocks.passed_ms())
+    passed_ms = clocks.passed_ms()
+    watch.ledger.tell_checks()
+    return _figures(name, task, watch.ledger, *passed_ms)
 
 
 def middle(rounds: Sequence[Figures]) -> Figures:

@@ -27,7 +27,7 @@ START_S = 600
 ROWS = 128
 SCHEDULED = 2  # Linux's number for a process's processor clock, clock_getcpuclockid(3)
 
-Design = Literal["grpc", "zeromq", "split"]
+Design = Literal["grpc", "zeromq", "split", "helper"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +83,8 @@ def started(spec: Spec) -> Iterator[Running]:
 
 def _serve(spec: Spec, url: Connection) -> None:
     torch.set_num_threads(spec.threads)
-    if spec.design == "split":
-        _serve_split(_null_shelf(spec) if spec.null else _shelf(spec), spec.wire, url.send)
+    if spec.design in ("split", "helper"):
+        _serve_split(spec, url.send)
         return
     modules: Modules = Null(spec.source) if spec.null else Real(spec.source, spec.device)
     if spec.design == "zeromq":
@@ -95,9 +95,11 @@ def _serve(spec: Spec, url: Connection) -> None:
             time.sleep(3600)  # its threads serve until the process is ended
 
 
-def _serve_split(shelf: Shelf, wire: Scheme, ready: Callable[[str], None]) -> None:
-    place = f"benchmark-{os.getpid()}" if wire == "shm" else "127.0.0.1:0"
-    server = Server(shelf, parse("gpu", f"{wire}://{place}").listen(None), most_rows=ROWS)
+def _serve_split(spec: Spec, ready: Callable[[str], None]) -> None:
+    shelf = _null_shelf(spec) if spec.null else _shelf(spec)
+    place = f"benchmark-{os.getpid()}" if spec.wire == "shm" else "127.0.0.1:0"
+    listener = parse("gpu", f"{spec.wire}://{place}").listen(None)
+    server = Server(shelf, listener, most_rows=ROWS, takes_seeds=spec.design == "helper")
     ready(server.url)
     server.run()
 
@@ -111,9 +113,13 @@ def _shelf(spec: Spec) -> Shelf:
 
 
 def _null_shelf(spec: Spec) -> Shelf:
+    shapes = site_shapes(spec.source)
+    zeros = torch.zeros(
+        ROWS * max(outputs for outputs, _ in shapes.values()), dtype=DTYPES[spec.kind]
+    )
     linears = {
-        site: Linear(shape[1], shape[0], _zeros(shape[0], spec))
-        for site, shape in site_shapes(spec.source).items()
+        site: Linear(inputs, outputs, _zeros(outputs, zeros, spec.delay_s))
+        for site, (outputs, inputs) in shapes.items()
     }
     return Shelf(MappingProxyType(linears), spec.kind, spec.digest, torch.device("cpu"))
 
@@ -130,12 +136,10 @@ def site_shapes(source: Source) -> dict[SiteId, torch.Size]:
     return named
 
 
-def _zeros(outputs: int, spec: Spec) -> Callable[[Tensor], Tensor]:
-    zeros = torch.zeros(ROWS, outputs, dtype=DTYPES[spec.kind])
-
+def _zeros(outputs: int, zeros: Tensor, delay_s: float) -> Callable[[Tensor], Tensor]:
     def multiply(x: Tensor) -> Tensor:
-        if spec.delay_s:
-            time.sleep(spec.delay_s)
-        return zeros[: len(x)]
+        if delay_s:
+            time.sleep(delay_s)
+        return zeros[: len(x) * outputs].view(len(x), outputs)
 
     return multiply

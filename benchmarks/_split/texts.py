@@ -16,9 +16,10 @@ from rich.table import Table
 from tokenizers import Tokenizer as Encoder
 from torch import Tensor
 
-from benchmarks._split.columns import Column, Name, Setup, opened
+from benchmarks._split.columns import Column, Name, Setup
 from benchmarks._split.ledger import Watch
 from benchmarks._split.measure import write
+from benchmarks._split.openers import opened
 from worker.api.tokenizer import Tokenizer
 from worker.engine.request import Sampling
 from worker.model.source import find_model

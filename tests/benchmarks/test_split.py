@@ -12,12 +12,13 @@ import pytest
 import torch
 
 from benchmarks import split
-from benchmarks._split import columns, grpc_modules, servers, zeromq_modules
-from benchmarks._split.columns import NAMES, Column, Name, Setup, opened
+from benchmarks._split import grpc_modules, openers, servers, zeromq_modules
+from benchmarks._split.columns import NAMES, Column, Name, Setup
 from benchmarks._split.ledger import Watch, watched
 from benchmarks._split.masks import Stock
 from benchmarks._split.measure import Figures, Task, measure, write
 from benchmarks._split.modules import Null, Real
+from benchmarks._split.openers import opened
 from benchmarks._split.servers import Running, Spec
 from benchmarks._split.source import Source
 from tests.model.checkpoints import VOCABULARY, config_of, prompt, save
@@ -43,9 +44,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def in_a_thread(spec: Spec) -> Iterator[Running]:
     """A server as `started` starts it, without the seconds that a process takes."""
-    if spec.design == "split":
+    if spec.design in ("split", "helper"):
         shelf = servers._null_shelf(spec) if spec.null else servers._shelf(spec)
-        with serving(shelf) as server:
+        with serving(shelf, takes_seeds=spec.design == "helper") as server:
             yield Running(server.url)
         return
     modules = Null(spec.source) if spec.null else Real(spec.source, spec.device)
@@ -60,7 +61,7 @@ def in_a_thread(spec: Spec) -> Iterator[Running]:
 
 @pytest.fixture(autouse=True)
 def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "started", in_a_thread)
+    monkeypatch.setattr(openers, "started", in_a_thread)
 
 
 @contextmanager
@@ -99,7 +100,7 @@ def test_nine_calls_a_layer_with_attention_outside(folder: Path) -> None:
     assert found.down_bytes == FLOAT * (LAYERS * down + rows * HIDDEN + VOCABULARY)
 
 
-@pytest.mark.parametrize("name", ["plain", "plain-int", "blind-warm", "blind-cold"])
+@pytest.mark.parametrize("name", ["plain", "plain-int", "blind-warm", "blind-cold", "helper"])
 def test_four_calls_a_layer_and_the_head(folder: Path, name: Name) -> None:
     rows = 9
     found = figures(folder, name, rows)
@@ -117,7 +118,8 @@ def test_all_that_compute_the_model_write_the_same(folder: Path) -> None:
     expected = text("c-tee")
     assert text("a-grpc") == text("b-causal") == text("plain") == expected
     assert text("b-zeromq") != expected, "without a causal mask it is another model"
-    assert text("blind-warm") == text("blind-cold") == text("plain-int")
+    blind = [text(name) for name in ("blind-warm", "blind-cold", "helper")]
+    assert blind == [text("plain-int")] * 3
 
 
 def test_a_server_has_a_process_of_its_own_whose_time_is_told(folder: Path) -> None:

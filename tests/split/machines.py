@@ -13,7 +13,7 @@ from tests.model.checkpoints import PAGE_SIZE, PAGES
 from tests.split.certificates import made_identity, pin_of
 from worker.execution.split.address import Identity, parse
 from worker.execution.split.execution import Numbers, SplitExecution
-from worker.execution.split.frames import Frames, Payload, Wire
+from worker.execution.split.frames import Frames, Memory, Payload, Wire
 from worker.execution.split.gpus import Connect, Gpus
 from worker.execution.split.masks import LocalPool, MaskSource, NoMasks, OnEmpty
 from worker.execution.split.site import Calls, OnLoss
@@ -21,6 +21,7 @@ from worker.execution.split.stream import MaskStream
 from worker.execution.split.wire import Header, Op
 from worker.gpu.server import Server
 from worker.gpu.shelf import Shelf, load_shelf
+from worker.kernels.masking import find_masking
 from worker.kernels.native import Kernels
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
@@ -98,7 +99,9 @@ def split(
     named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
     calls = Calls(Gpus(named, still), chunk_rows, on_loss, at_once)
     masks = masks or (NoMasks() if numbers == "clear" else pool())
-    execution = SplitExecution(calls, masks, numbers=numbers, token=token, deadline_s=deadline_s)
+    execution = SplitExecution(
+        calls, masks, find_masking(), numbers=numbers, token=token, deadline_s=deadline_s
+    )
     try:
         sizes = {"page_size": PAGE_SIZE, "page_count": PAGES}
         decoder = load_model(folder, execution=execution, kernels=kernels, **sizes)
@@ -130,10 +133,11 @@ class Meddler:
         if header.op is not Op.PRODUCT:
             return header
         self.products += 1
-        header, self._held = self.change(header, self.wire.payload(header.size_bytes, rest_s))
+        payload = bytearray(self.wire.payload(header.size_bytes, rest_s))
+        header, self._held = self.change(header, payload)
         return header
 
-    def payload(self, size_bytes: int, timeout_s: float) -> bytearray:
+    def payload(self, size_bytes: int, timeout_s: float) -> Memory:
         held, self._held = self._held, None
         return self.wire.payload(size_bytes, timeout_s) if held is None else held[:size_bytes]
 

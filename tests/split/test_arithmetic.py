@@ -15,11 +15,14 @@ from worker.execution.split.arithmetic import BadProduct, Ring, RingRows
 from worker.execution.split.check import Check
 from worker.execution.split.masks import LocalPool, MaskSource, NoMasks
 from worker.execution.split.products import KINDS, choose
-from worker.execution.split.ring import from_fixed, to_fixed
+from worker.execution.split.ring import room
 from worker.execution.split.sites import Int8Weight, SiteId, to_int8
-from worker.execution.split.stream import MaskStream
+from worker.execution.split.stream import MaskStream, Words
+from worker.kernels.masking import find_masking
+from worker.kernels.masking_twins import MaskingTwins
 
 SITE = SiteId(0, "o")
+TWINS = MaskingTwins()
 WIDTHS = (64, 100, 2048, 8192, 28672)
 
 
@@ -53,8 +56,30 @@ def products(rows: list[list[int]], matrix: list[list[int]]) -> list[list[int]]:
     return [[sum(map(mul, x, w)) for w in matrix] for x in rows]
 
 
+def spaced(x: Tensor, weight: Int8Weight) -> tuple[Tensor, Tensor]:
+    return TWINS.space(x, room(x.shape[1], weight.norm))
+
+
+def integers_of(x: Tensor, weight: Int8Weight) -> Words:
+    return TWINS.hide(x, spaced(x, weight)[0], None, None)[0]
+
+
+def numbers(products: Words, x: Tensor, weight: Int8Weight) -> Tensor:
+    _, steps = spaced(x, weight)
+    return TWINS.reveal(products, None, None, steps, weight.scale, x.dtype)[0]
+
+
+def holds(check: Check, x: Tensor, products: Words, weight: Int8Weight) -> bool:
+    """Are `products` those of the integers of `x`, as far as the check can tell?"""
+    factors, steps = spaced(x, weight)
+    wanted = TWINS.hide(x, factors, None, check.image)[1]
+    found = TWINS.reveal(products, None, check.secret, steps, weight.scale, x.dtype)[1]
+    return np.array_equal(wanted, found)
+
+
 def ring(weight: Int8Weight, source: MaskSource) -> Ring:
-    made = Ring(SITE, weight, KINDS[choose([weight.values])](weight.values), source)
+    product = KINDS[choose([weight.values])](weight.values)
+    made = Ring(SITE, weight, product, source, find_masking())
     source.start()
     return made
 
@@ -70,10 +95,9 @@ def answer(rows: RingRows, weight: Int8Weight) -> bytearray:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_blind_is_plain_is_big_integers_to_the_bit(width: int) -> None:
     x, weight = rows_of(width), weight_of(width)
-    fixed = to_fixed(x, weight)
-    truth = by_big_integers(fixed.integers, weight)
+    truth = by_big_integers(integers_of(x, weight), weight)
     assert max(abs(each) for row in truth for each in row) < 2**31
-    expected = from_fixed(np.array(truth, np.int64).astype(np.uint32), fixed.steps, weight)
+    expected = numbers(np.array(truth, np.int64).astype(np.uint32), x, weight)
     pool = LocalPool(2**26, "wait", MaskStream())
     try:
         for source in (pool, NoMasks()):
@@ -87,8 +111,8 @@ def test_blind_is_plain_is_big_integers_to_the_bit(width: int) -> None:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_integers_keep_most_of_the_precision(width: int) -> None:
     x, weight = rows_of(width), to_int8(torch.randn(12, width))
-    fixed = to_fixed(x, weight)
-    back = torch.from_numpy(fixed.integers.view(np.int32)).double() * fixed.steps[:, None].double()
+    steps = spaced(x, weight)[1][:, None].double()
+    back = torch.from_numpy(integers_of(x, weight).view(np.int32)).double() * steps
     x, back = x[:6].double(), back[:6]
     error = (back - x).norm(dim=1) / x.norm(dim=1).clamp(min=1e-300)
     assert float(error.max()) < 3e-4
@@ -99,8 +123,8 @@ def test_no_product_of_any_row_reaches_the_edge(width: int, seed: int, size: flo
     generator = torch.Generator().manual_seed(seed)
     weight = to_int8(torch.randn(3, width, generator=generator).sign())
     x = torch.stack([weight.values[0].float(), torch.randn(width, generator=generator)]) * size
-    fixed = to_fixed(x, weight)
-    wide = fixed.integers.view(np.int32).astype(np.int64) @ weight.values.numpy().T.astype(np.int64)
+    integers = integers_of(x, weight).view(np.int32).astype(np.int64)
+    wide = integers @ weight.values.numpy().T.astype(np.int64)
     assert abs(wide).max() < 2**31
 
 
@@ -108,9 +132,9 @@ def test_row_that_is_not_finite_sends_nothing_and_harms_no_other() -> None:
     x, weight = torch.randn(3, 64), weight_of(64)
     broken = x.clone()
     broken[1, 5] = torch.inf
-    fixed, whole = to_fixed(broken, weight), to_fixed(x, weight)
-    assert not fixed.integers[1].any()
-    assert np.array_equal(fixed.integers[[0, 2]], whole.integers[[0, 2]])
+    integers, whole = integers_of(broken, weight), integers_of(x, weight)
+    assert not integers[1].any()
+    assert np.array_equal(integers[[0, 2]], whole[[0, 2]])
     assert ring(weight, NoMasks()).prepare(broken, to_send=False).here().isnan().all(
         1
     ).tolist() == [
@@ -144,26 +168,24 @@ def test_device_that_computes_wrongly_is_refused() -> None:
 
 @pytest.mark.parametrize("error", [1, -1, 255, 2**16, 2**30, -(2**31)])
 def test_check_finds_any_wrong_element(error: int) -> None:
-    weight = weight_of(64)
-    x = to_fixed(rows_of(64), weight).integers
-    true = np.array(by_big_integers(x, weight), np.int64).astype(np.uint32)
+    weight, x = weight_of(64), rows_of(64)
+    true = np.array(by_big_integers(integers_of(x, weight), weight), np.int64).astype(np.uint32)
     check = Check(weight.values)
-    assert check.holds(x, true)
+    assert holds(check, x, true, weight)
     for place in ((0, 0), (4, 11), (8, 5)):
         wrong = true.copy()
         wrong[place] ^= np.uint32(error % 2**32)
-        assert not check.holds(x, wrong)
+        assert not holds(check, x, wrong, weight)
 
 
 def test_check_finds_errors_that_cancel_and_rows_that_swap() -> None:
-    weight = weight_of(64)
-    x = to_fixed(rows_of(64), weight).integers
-    true = np.array(by_big_integers(x, weight), np.int64).astype(np.uint32)
+    weight, x = weight_of(64), rows_of(64)
+    true = np.array(by_big_integers(integers_of(x, weight), weight), np.int64).astype(np.uint32)
     cancelling, halves = true.copy(), true.copy()
     cancelling[0, :2] += np.array([5, -5]).astype(np.uint32)
     halves[0, :2] += np.uint32(2**31)  # would cancel mod 2^32
     for wrong in (cancelling, halves, true[::-1].copy(), np.roll(true, 1, 1)):
-        assert not Check(weight.values).holds(x, wrong)
+        assert not holds(Check(weight.values), x, wrong, weight)
 
 
 def test_wrong_mask_product_is_found_and_made_good(caplog: pytest.LogCaptureFixture) -> None:

@@ -17,6 +17,7 @@ from worker.execution.split.masks import LocalPool
 from worker.execution.split.products import KINDS
 from worker.execution.split.sites import SiteId, to_int8
 from worker.execution.split.stream import MaskStream
+from worker.kernels.masking import find_masking
 
 Rows = np.ndarray
 Disguise = Callable[[Rows, np.random.Generator], Rows]
@@ -65,7 +66,7 @@ def blind(rows: Rows, random: np.random.Generator) -> Rows:
     """What split execution sends, as signed numbers."""
     matrix = torch.from_numpy(random.standard_normal((8, rows.shape[1]))).float()
     weight, pool = to_int8(matrix), LocalPool(2**24, "wait", MaskStream())
-    ring = Ring(SiteId(0, "qkv"), weight, KINDS["int8"](weight.values), pool)
+    ring = Ring(SiteId(0, "qkv"), weight, KINDS["int8"](weight.values), pool, find_masking())
     payload = ring.prepare(torch.from_numpy(rows).float(), to_send=True).payload
     return np.frombuffer(payload, np.int32).reshape(rows.shape).astype(np.float64)
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from cloister.logs import places
+from worker.execution.split.frames import Memory
 from worker.execution.split.sites import SiteId
 from worker.execution.split.wire import DTYPES
 from worker.gpu.shelf import Shelf
@@ -24,7 +25,7 @@ class Job:
 
     site: SiteId
     rows: int
-    payload: bytearray | memoryview = field(repr=False)
+    payload: Memory = field(repr=False)
     done: Callable[[memoryview | None], None] = field(repr=False)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 
-from worker.execution.split.frames import Wire
+from worker.execution.split.frames import Memory, Wire
 from worker.execution.split.stream import expand
 from worker.execution.split.wire import (
     DTYPES,
@@ -139,7 +139,7 @@ class Session:
             raise Refused(Status.WRONG_SHAPE) from None
         return linear
 
-    def _rows(self, header: Header, payload: bytearray) -> memoryview:
+    def _rows(self, header: Header, payload: Memory) -> memoryview:
         if header.kind is not Kind.SEED:
             return memoryview(payload)
         return expand(bytes(payload), header.rows, header.columns).data.cast("B")

@@ -31,15 +31,14 @@ COMMON = (
     *("-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"),
     "-ffp-contract=off",  # a * b + c is two roundings everywhere: variants agree to the bit
 )
-PLAIN = ("agree", "interface", "look_up", "pool", "portable", "attend_portable")
+PORTABLE = ("portable", "attend_portable", "masking_portable")
+PLAIN = ("agree", "interface", "look_up", "pool", "masking", *PORTABLE)
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
 AMX = (*AVX512, "-mamx-tile", "-mamx-int8")
 X86: dict[str, Sequence[str]] = {
-    "avx2": AVX2,
-    "attend_avx2": AVX2,
-    "avx512": AVX512,
-    "attend_avx512": AVX512,
+    **dict.fromkeys(("avx2", "attend_avx2", "masking_avx2"), AVX2),
+    **dict.fromkeys(("avx512", "attend_avx512", "masking_avx512"), AVX512),
 }
 LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")
 LIBRARIES = ("-lc", "-lgcc")

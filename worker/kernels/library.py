@@ -9,7 +9,7 @@ from worker.kernels.build import LIBRARY
 
 log = logging.getLogger(__name__)
 
-VERSION = 4  # of the interface, as in src/interface.cpp
+VERSION = 5  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
 
 
@@ -116,6 +116,9 @@ class Library:
         heads, places = map(ctypes.POINTER, (Heads, Places))
         self.attend = self._function("attend", variant, heads, places, address, address)
         self.draw = self._function("draw", variant, ctypes.POINTER(Draw))
+        self.space = self._function("space", variant, address)  # of masking.py
+        self.hide = self._function("hide", variant, address)
+        self.reveal = self._function("reveal", variant, address)
 
     def _function(self, name: str, *types: object) -> "ctypes._NamedFuncPointer":
         function = self._functions[f"cloister_{name}"]

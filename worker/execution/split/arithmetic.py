@@ -9,13 +9,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.execution.seam import Weight
-from worker.execution.split.check import Check
+from worker.execution.split.check import Check, Sums
+from worker.execution.split.frames import Memory
 from worker.execution.split.masks import Masks, MaskSource
 from worker.execution.split.products import Product
-from worker.execution.split.ring import Fixed, blocks, from_fixed, masked, to_fixed, unmasked
+from worker.execution.split.ring import room
 from worker.execution.split.sites import Int8Weight, SiteId
 from worker.execution.split.stream import Words
 from worker.execution.split.wire import KINDS, Kind
+from worker.kernels.masking import Masking
 
 
 class BadProduct(Exception):
@@ -28,7 +30,7 @@ class Rows(Protocol):
     @property
     def payload(self) -> memoryview | None: ...
 
-    def restore(self, reply: bytearray) -> Tensor:
+    def restore(self, reply: Memory) -> Tensor:
         """The true products [rows, out] from the GPU's, whose memory may be overwritten.
 
         Raises `BadProduct`.
@@ -44,7 +46,7 @@ class Arithmetic(Protocol):
     kind: Kind
 
     def prepare(self, x: Tensor, *, to_send: bool) -> Rows:
-        """Make rows [rows, in] ready to be sent, or to be computed here alone.
+        """Make rows [rows, in] ready to be sent, or to be computed here alone; they are kept.
 
         Raises `Unavailable` if masks are out.
         """
@@ -56,70 +58,81 @@ class Ring:
     kind = Kind.INT32
 
     def __init__(
-        self, site: SiteId, weight: Int8Weight, product: Product, source: MaskSource
+        self,
+        site: SiteId,
+        weight: Int8Weight,
+        product: Product,
+        source: MaskSource,
+        masking: Masking,
     ) -> None:
         self.weight = weight
         self.product = product
         self.check = Check(weight.values)
-        self._site = site
         self.source = source
+        self.masking = masking
+        self._site = site
         outputs, inputs = weight.values.shape
+        self.room = room(inputs, weight.norm)
         source.add(site, inputs, outputs, product)
 
     def prepare(self, x: Tensor, *, to_send: bool) -> Rows:
         masks = self.source.take(self._site, len(x)) if to_send else None
-        return RingRows(self, to_fixed(x, self.weight), masks, x.dtype)
+        return RingRows(self, x, masks)
 
 
 class RingRows:
     """Integer rows. Their mask belongs to these bytes alone: a retry sends them as they are."""
 
-    def __init__(self, ring: Ring, fixed: Fixed, masks: Masks | None, dtype: torch.dtype) -> None:
+    def __init__(self, ring: Ring, x: Tensor, masks: Masks | None) -> None:
         self._ring = ring
-        self._fixed = fixed
-        self._dtype = dtype
+        self._x = x
+        self._factors, self._steps = ring.masking.space(x, ring.room)
         self._masks = masks
-        self.payload = None if masks is None else masked(fixed, masks.words).data.cast("B")
+        self.payload: memoryview | None = None
+        if masks is not None:
+            words, self._sums = ring.masking.hide(x, self._factors, masks.words, ring.check.image)
+            self.payload = words.data.cast("B")
 
-    def restore(self, reply: bytearray) -> Tensor:
+    def restore(self, reply: Memory) -> Tensor:
         assert self._masks is not None, "nothing was sent"
-        products = np.frombuffer(reply, np.uint32).reshape(len(self._fixed.integers), -1)
-        mask_products = np.broadcast_to(self._masks.products, products.shape)
-        y = torch.empty(products.shape, dtype=self._dtype)
-        for some in blocks(*products.shape):
-            true = unmasked(products[some], mask_products[some])
-            if not self._holds(true, some):
-                right = self._right_products(self._masks)
-                true += mask_products[some] - right[some]
-                mask_products = right
-                if not self._holds(true, some):
-                    raise BadProduct
-            y[some] = self._numbers(true, some)
+        products = np.frombuffer(reply, np.uint32).reshape(len(self._x), -1)
+        y, holds = self._revealed(products, self._masks.products)
+        if not holds:
+            y, holds = self._revealed(products, self._right_products(self._masks))
+        if not holds:
+            raise BadProduct
         return y
 
     def here(self) -> Tensor:
-        return self._numbers(self._product(self._fixed.integers), slice(None)).to(self._dtype)
+        return self._numbers(self._product(self._integers()), None, None)[0]
 
-    def _holds(self, true: Words, some: slice) -> bool:
-        return self._ring.check.holds(self._fixed.integers[some], true)
+    def _revealed(self, products: Words, mask_products: Words) -> tuple[Tensor, bool]:
+        """The true products, if the check holds."""
+        y, sums = self._numbers(products, mask_products, self._ring.check.secret)
+        return y, np.array_equal(sums, self._sums)
+
+    def _numbers(
+        self, products: Words, mask_products: Words | None, secret: Words | None
+    ) -> tuple[Tensor, Sums]:
+        scale, dtype = self._ring.weight.scale, self._x.dtype
+        return self._ring.masking.reveal(products, mask_products, secret, self._steps, scale, dtype)
 
     def _right_products(self, masks: Masks) -> Words:
         """What the masks' maker should have sent. Raises `BadProduct` if it did."""
         assert self.payload is not None, "nothing was sent"
-        integers = self._fixed.integers
-        sent = np.frombuffer(self.payload, np.uint32).reshape(integers.shape)
-        right = self._product(sent - integers)
+        sent = np.frombuffer(self.payload, np.uint32).reshape(self._x.shape)
+        right = self._product(sent - self._integers())
         if (right == masks.products).all():
             raise BadProduct
         self._ring.source.distrust()
         return right
 
+    def _integers(self) -> Words:
+        return self._ring.masking.hide(self._x, self._factors, None, None)[0]
+
     def _product(self, integers: Words) -> Words:
         product: Words = self._ring.product(torch.from_numpy(integers.view(np.int32))).numpy()
         return product.view(np.uint32)
-
-    def _numbers(self, products: Words, some: slice) -> Tensor:
-        return from_fixed(products, self._fixed.steps[some], self._ring.weight)
 
 
 class Clear:
@@ -148,7 +161,7 @@ class ClearRows:
         flat: np.ndarray = self.x.view(torch.uint8).numpy()
         return flat.data.cast("B")
 
-    def restore(self, reply: bytearray) -> Tensor:
+    def restore(self, reply: Memory) -> Tensor:
         return torch.frombuffer(reply, dtype=self.x.dtype).view(len(self.x), -1)
 
     def here(self) -> Tensor:

@@ -18,6 +18,7 @@ from worker.execution.split.products import Kind as ProductKind
 from worker.execution.split.site import CHUNKS, Calls, SplitSite
 from worker.execution.split.sites import Digest, SiteId, site_id, to_int8
 from worker.execution.split.wire import Kind
+from worker.kernels.masking import Masking
 
 Numbers = Literal["ring", "clear"]
 """Integers mod 2^32, under the masks that there are, or floats in clear."""
@@ -33,6 +34,7 @@ class SplitExecution:
         self,
         calls: Calls,
         masks: MaskSource,
+        masking: Masking,
         *,
         numbers: Numbers = "ring",
         token: bytes = b"",
@@ -42,6 +44,7 @@ class SplitExecution:
         self.pace = Pace(calls.chunk_rows, calls.at_once)
         self._calls = calls
         self._masks = masks
+        self._masking = masking
         self._make = self._clear if numbers == "clear" else self._ring
         self._token = token
         self._deadline_s = deadline_s
@@ -85,6 +88,7 @@ class SplitExecution:
     def close(self) -> None:
         self._calls.gpus.close()
         self._masks.close()
+        self._masking.close()
 
     def _ring(self, site: SiteId, weight: Weight) -> Arithmetic:
         int8 = to_int8(weight.matrix)
@@ -92,7 +96,7 @@ class SplitExecution:
         shape = int8.values.shape
         if shape not in self._exact:
             self._exact[shape] = KINDS[choose([int8.values])]
-        return Ring(site, int8, self._exact[shape](int8.values), self._masks)
+        return Ring(site, int8, self._exact[shape](int8.values), self._masks, self._masking)
 
     def _clear(self, site: SiteId, weight: Weight) -> Arithmetic:
         self._digest.add(site, weight.matrix)

@@ -3,10 +3,13 @@
 import time
 from typing import Protocol
 
+import numpy as np
+
 from worker.execution.split.pipe import Pipe
 from worker.execution.split.wire import HEADER, Header
 
-Payload = bytes | bytearray | memoryview
+Memory = bytearray | memoryview  # may be written to
+Payload = bytes | Memory
 
 
 class Wire(Protocol):
@@ -18,7 +21,7 @@ class Wire(Protocol):
     def header(self, first_byte_s: float | None, rest_s: float) -> Header:
         """The next frame's header: wait for its first byte, then for the rest. `BadFrame`."""
 
-    def payload(self, size_bytes: int, timeout_s: float) -> bytearray:
+    def payload(self, size_bytes: int, timeout_s: float) -> Memory:
         """The bytes behind a header; the caller has checked the size."""
 
     def shut(self) -> None:
@@ -45,9 +48,9 @@ class Frames:
         self._fill(memoryview(raw)[count:], time.monotonic() + rest_s)
         return Header.unpack(raw)
 
-    def payload(self, size_bytes: int, timeout_s: float) -> bytearray:
-        read = bytearray(size_bytes)
-        self._fill(memoryview(read), time.monotonic() + timeout_s)
+    def payload(self, size_bytes: int, timeout_s: float) -> Memory:
+        read = np.empty(size_bytes, np.uint8).data  # a bytearray would be zeroed first
+        self._fill(read, time.monotonic() + timeout_s)
         return read
 
     def shut(self) -> None:

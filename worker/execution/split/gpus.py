@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from cloister.errors import BadModel, BadSettings
-from worker.execution.split.frames import Wire
+from worker.execution.split.frames import Memory, Wire
 from worker.execution.split.link import Call, Link, Terms
 from worker.execution.split.wire import BadFrame, Refused, Status
 
@@ -59,7 +59,7 @@ class Endpoint:
         self.counts.calls += 1
         return flight
 
-    def receive(self, flight: "Flight") -> bytearray | None:
+    def receive(self, flight: "Flight") -> Memory | None:
         """The flight's product; none if it is lost."""
         try:
             reply = flight.link.receive(flight.sequence)
@@ -155,7 +155,7 @@ class Gpus:
                 return flight
         return None
 
-    def replies(self, call: Call, flight: Flight | None) -> Iterator[tuple[Endpoint, bytearray]]:
+    def replies(self, call: Call, flight: Flight | None) -> Iterator[tuple[Endpoint, Memory]]:
         """The flight's product, then those of the same bytes at the other servers, as asked for."""
         first = flight.endpoint if flight is not None else None
         if flight is not None and (reply := flight.endpoint.receive(flight)) is not None:

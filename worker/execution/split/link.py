@@ -6,7 +6,7 @@ site and exact size, and comes once; anything else ends the session.
 
 from dataclasses import dataclass, field
 
-from worker.execution.split.frames import Payload, Wire
+from worker.execution.split.frames import Memory, Payload, Wire
 from worker.execution.split.sites import SiteId
 from worker.execution.split.wire import (
     HELLO_BYTES,
@@ -68,7 +68,7 @@ class Link:
         self._deadline_s = terms.deadline_s
         self._sequence = 0
         self._waiting: dict[int, Call] = {}
-        self._arrived: dict[int, bytearray] = {}
+        self._arrived: dict[int, Memory] = {}
         try:
             self._greet(terms)
         except BaseException:
@@ -82,7 +82,7 @@ class Link:
         self._waiting[self._sequence] = call
         return self._sequence
 
-    def receive(self, sequence: int) -> bytearray:
+    def receive(self, sequence: int) -> Memory:
         """Wait for a call's product: its numbers as they came, unchecked but for their count."""
         while sequence not in self._arrived:
             header = self._wire.header(self._deadline_s, self._deadline_s)
@@ -107,7 +107,7 @@ class Link:
         if most_rows < terms.rows or most_calls < terms.calls:
             raise Refused(Status.WRONG_SHAPE)
 
-    def _expect(self, op: Op, size_bytes: int) -> bytearray:
+    def _expect(self, op: Op, size_bytes: int) -> Memory:
         header = self._wire.header(HELLO_S, HELLO_S)
         if header.op is Op.ERROR:
             raise Refused(header.status)

@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class Masks:
     """Rows of masks [rows, in] and their products [rows, out], for one use: it may overwrite them.
 
-    Those that may not be written to stand for all rows.
+    Those that may not be written to are one row for all.
     """
 
     words: Words
@@ -69,19 +69,20 @@ class NoMasks:
     """Zeros in place of masks: exact integrity and no privacy, for `plain-int`."""
 
     def __init__(self) -> None:
-        zero = np.zeros((1, 1), np.uint32)
-        zero.setflags(write=False)
-        self._zero = Masks(zero, zero)
+        self._sizes: dict[SiteId, tuple[int, int]] = {}
 
     def add(self, site: SiteId, inputs: int, outputs: int, product: Product) -> None:
-        pass
+        del product
+        self._sizes[site] = inputs, outputs
 
     def start(self, digest: bytes = b"") -> None:
         pass
 
     def take(self, site: SiteId, rows: int) -> Masks:
-        del site, rows
-        return self._zero  # spreads over any rows
+        words, products = (
+            np.broadcast_to(np.zeros(size, np.uint32), (rows, size)) for size in self._sizes[site]
+        )
+        return Masks(words, products)
 
     def distrust(self) -> None:
         raise AssertionError("zeros are right")
@@ -148,6 +149,7 @@ class Pool(ABC):
         self._last_take = -idle_s
         self._changed = threading.Condition()
         self._closed = False
+        self._resting = False  # the thread waits until masks are taken
         self._thread = threading.Thread(target=self._run, name="masks", daemon=True)
 
     @abstractmethod
@@ -169,7 +171,8 @@ class Pool(ABC):
         shelf = self._shelves[site]
         with self._changed:
             self._last_take = self._clock()
-            self._changed.notify()
+            if self._resting:
+                self._changed.notify()
             if self._on_empty != "wait" and shelf.rows < rows:
                 self._check_empty_is_fine(rows)
                 return None
@@ -235,10 +238,19 @@ class Pool(ABC):
         with self._changed:
             while not self._closed:
                 busy_s = self._last_take + self._idle_s - self._clock()
-                if self._neediest() is not None and busy_s <= 0:
+                if busy_s > 0:
+                    self._changed.wait(busy_s)
+                elif self._neediest() is not None:
                     return True
-                self._changed.wait(busy_s if busy_s > 0 else None)
+                else:
+                    self._rest()
         return False
+
+    def _rest(self) -> None:
+        """Until masks are taken. Who takes them need not wake a thread that waits for idleness."""
+        self._resting = True
+        self._changed.wait()
+        self._resting = False
 
 
 class LocalPool(Pool):

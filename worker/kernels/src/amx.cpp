@@ -151,6 +151,6 @@ bool runs_here() {
 }  // namespace
 
 const Variant AMX = {"amx", runs_here, quantise, multiply_rows,
-                     keep_avx512, attend_avx512, drawing::draw};
+                     keep_avx512, attend_avx512, drawing::draw, &MASKING_AVX512};
 
 }  // namespace cloister

@@ -73,6 +73,6 @@ bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_suppor
 }  // namespace
 
 const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Tiles<Vectors>>,
-                      keep_avx2, attend_avx2, drawing::draw};
+                      keep_avx2, attend_avx2, drawing::draw, &MASKING_AVX2};
 
 }  // namespace cloister

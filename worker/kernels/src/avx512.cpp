@@ -68,6 +68,6 @@ bool runs_here() {
 }  // namespace
 
 const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Tiles<Vectors>>,
-                        keep_avx512, attend_avx512, drawing::draw};
+                        keep_avx512, attend_avx512, drawing::draw, &MASKING_AVX512};
 
 }  // namespace cloister

@@ -81,6 +81,7 @@ struct Draw {
 };
 
 struct Attention;
+struct Masking;
 
 // The same steps for one set of instructions. Ranges are of rows and of the result's panels; in
 // attention of rows and of blocks; in drawing of rows.
@@ -92,8 +93,12 @@ struct Variant {
     void (*keep)(const Attention&, int64_t begin, int64_t end);
     void (*attend)(const Attention&, int64_t begin, int64_t end);
     void (*draw)(const Draw&, int64_t begin, int64_t end);
+    const Masking* masking;
 };
 
+extern const Masking MASKING_PORTABLE, MASKING_AVX2, MASKING_AVX512;
 extern const Variant PORTABLE, AVX2, AVX512, AMX;
+
+const Variant& variant_at(int32_t index);  // best first
 
 }  // namespace cloister

@@ -8,7 +8,7 @@ using namespace cloister;
 
 namespace {
 
-const Variant* const VARIANTS[] = {  // best first
+const Variant* const VARIANTS[] = {
 #if defined(HAS_AMX)
     &AMX,
 #endif
@@ -79,8 +79,10 @@ int64_t all_blocks(const Heads& heads, const Places& places) {
 
 }  // namespace
 
+const Variant& cloister::variant_at(int32_t index) { return *VARIANTS[index]; }
+
 // Raised with every change of this interface: a library left over from another version is refused.
-CLOISTER_CALL int32_t cloister_version() { return 4; }
+CLOISTER_CALL int32_t cloister_version() { return 5; }
 
 CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VARIANTS; }
 

@@ -76,6 +76,6 @@ bool runs_here() { return true; }
 }  // namespace
 
 const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Tiles<Vectors>>,
-                          keep_portable, attend_portable, drawing::draw};
+                          keep_portable, attend_portable, drawing::draw, &MASKING_PORTABLE};
 
 }  // namespace cloister
