@@ -7,7 +7,6 @@ where PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS say, if they are set
 """
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -19,14 +18,13 @@ from pathlib import Path
 import httpx
 
 from cloister.errors import CloisterError
-from homes.containers import base, packages
+from homes.containers import base, install, packages
 from homes.containers.engine import engine, unmount
 from homes.containers.stack import Answer, Stack, chat
-from homes.containers.words import Failed, run
+from homes.containers.words import Failed
 from homes.requirements import PARTS
 
 ROOT = Path(__file__).parent.parent.parent
-NEEDS = {"dockerd": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
 ASKED = "What is Cloister?"
 LONG = {"max_tokens": 900, "n": 8, "ignore_eos": True}
 LONG_TOKENS = 900 * 8
@@ -75,10 +73,9 @@ def _try(folder: Path) -> None:
 
 
 def _install() -> None:
-    missing = [package for program, package in NEEDS.items() if not shutil.which(program)]
-    if missing:
-        run(str(ROOT / ".ci/install"), *missing)
-        _say(f"installed Debian's {' '.join(missing)}")
+    if lacking := install.missing():
+        install.install(ROOT / ".ci/install", lacking)
+        _say(f"installed Debian's {' '.join(lacking)}")
 
 
 def _build(stack: Stack, root: Path) -> None:
