@@ -130,12 +130,10 @@ def _matches(name: str, patterns: tuple[str, ...]) -> bool:
 
 
 def _take(source: Path, out: Path, name: str, part: Part) -> None:
-    """Take one file: a module compiled, with its source only if it reads that, or an empty one."""
+    """Take one file: a module compiled, and its source only where the module reads it."""
     target = out / name
     if source.suffix != ".py":
         _put(source, target)
-    elif _matches(name, part.emptied):
-        _compile(Path(os.devnull), target.with_suffix(".pyc"))
     elif _matches(name, part.with_source):
         _put(source, target)
         _compile(source, Path(importlib.util.cache_from_source(str(target))))

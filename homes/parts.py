@@ -21,10 +21,9 @@ PartName = Literal["worker", "webui", "both"]
 class Part:
     """`packages` are distributions, `ours` packages of this checkout.
 
-    The others are patterns of files: those left out, those taken all the same, modules that keep
-    their source, since they read it when they are imported, and modules taken as empty ones, since
-    others import them for nothing. `kept` are endings, `compiled` our own libraries, without which
-    there is no image.
+    The others are patterns of files: those left out, those taken all the same, and modules that
+    keep their source, since they read it when they are imported. `kept` are endings, `compiled` our
+    own libraries, without which there is no image.
     """
 
     packages: tuple[str, ...]
@@ -32,7 +31,6 @@ class Part:
     unneeded: tuple[str, ...]
     needed: tuple[str, ...] = ("*.dist-info/METADATA",)
     with_source: tuple[str, ...] = ()
-    emptied: tuple[str, ...] = ()
     kept: tuple[str, ...] = KEPT
     compiled: tuple[str, ...] = ()
     most_files: int = MOST_FILES
@@ -83,12 +81,10 @@ WORKER = Part(
     with_source=(
         *("torch/*config.py", "torch/functional.py", "torch/nn/functional.py", "*/rnn.py"),
     ),
-    emptied=("torch/_meta_registrations.py", "torch/distributed/_meta_registrations.py"),
     compiled=("worker/kernels/libcloister_kernels.so",),
 )
 """torch and tokenizers ask for more than they then use, and torch looks for files that nothing here
-uses. The emptied modules tell the shapes of results to PyTorch's compilers: importing them and what
-they import takes a quarter of a worker's start."""
+uses."""
 
 WEBUI = Part(
     packages=(
@@ -116,7 +112,6 @@ BOTH = Part(
     unneeded=(*WORKER.unneeded, *WEBUI.unneeded),
     needed=WORKER.needed,
     with_source=(*WORKER.with_source, *WEBUI.with_source),
-    emptied=WORKER.emptied,
     kept=WEBUI.kept,
     compiled=WORKER.compiled,
     most_files=2 * MOST_FILES,
