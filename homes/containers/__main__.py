@@ -25,6 +25,7 @@ from homes.containers.words import Failed
 from homes.requirements import PARTS
 
 ROOT = Path(__file__).parent.parent.parent
+DEVICES = ("gpu", "sgx")
 ASKED = "What is Cloister?"
 LONG = {"max_tokens": 900, "n": 8, "ignore_eos": True}
 LONG_TOKENS = 900 * 8
@@ -90,6 +91,8 @@ def _build(stack: Stack, root: Path) -> None:
         for part in PARTS:
             stack.build(part, told)
             _inspect(stack, part)
+    _refuse(stack)
+    _read(stack)
 
 
 def _inspect(stack: Stack, part: str) -> None:
@@ -97,6 +100,21 @@ def _inspect(stack: Stack, part: str) -> None:
         raise Failed(f"the image of {part}: {', '.join(faults)}")
     own_mb = stack.size_mb(f"cloister-{part}") - stack.size_mb(base.TAG)
     _say(f"built {part}: {own_mb} MB above the base; an ordinary user, no build tools")
+
+
+def _refuse(stack: Stack) -> None:
+    """The image says that it needs its compiled kernels: without them it must not start."""
+    told = stack.refusal_without("/app/worker/kernels/libcloister_kernels.so")
+    _want("libcloister_kernels.so was not compiled" in told, "a worker without kernels starts")
+    _say("a worker without its compiled kernels does not start")
+
+
+def _read(stack: Stack) -> None:
+    """The files of devices, which this machine need not have."""
+    for profile in DEVICES:
+        words = (f"--file=docker/compose.{profile}.yaml", f"--profile={profile}")
+        stack.compose(*words, "config", "--quiet")
+    _say(f"Compose takes the devices of {' and '.join(DEVICES)}")
 
 
 def _run(stack: Stack) -> None:
