@@ -13,6 +13,8 @@ from homes.libraries import CannotStrip, strip
 from homes.parts import BOTH, PARTS, Part
 from homes.requirements import requirements
 from tests.homes.test_containers import installed
+from worker.kernels.build import LIBRARY
+from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -27,6 +29,13 @@ def test_image_of_both_holds_what_each_needs() -> None:
     for part in (PARTS["worker"], PARTS["webui"]):
         for patterns in ("packages", "ours", "with_source", "kept", "compiled"):
             assert set(getattr(part, patterns)) <= set(getattr(BOTH, patterns))
+
+
+@pytest.mark.parametrize("home", ["occlum", "gramine"])
+def test_worker_of_a_home_insists_on_its_compiled_kernels(home: str) -> None:
+    settings = WorkerSettings.load(["--config", str(ROOT / home / "cloister.toml")])
+    assert settings.kernels == "native"
+    assert PARTS["worker"].compiled == (f"worker/kernels/{LIBRARY}",)
 
 
 def test_failure_leaves_no_image(tmp_path: Path) -> None:
