@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from httptools.parser import parser
+from packaging.requirements import Requirement
 
 from homes import image
 from homes.libraries import CannotStrip, strip
@@ -23,6 +24,15 @@ ROOT = Path(__file__).parent.parent.parent
 def test_packages_of_an_image_come_with_its_part_s_requirements(part: str) -> None:
     """A machine that has more, as one that runs tests, does not hide one that is named in vain."""
     assert set(PARTS[part].packages) <= installed(requirements(part))
+
+
+def test_versions_of_occlum_s_images_are_fixed_and_ones_that_the_project_takes() -> None:
+    lines = (ROOT / "occlum/versions.txt").read_text().splitlines()
+    versions = dict(line.split("==") for line in lines if not line.startswith("#"))
+    assert set(BOTH.packages) <= set(versions)
+    for line in (*requirements("homes"), *requirements("webui")):
+        wanted = Requirement(line)
+        assert versions[wanted.name] in wanted.specifier
 
 
 def test_image_of_both_holds_what_each_needs() -> None:
