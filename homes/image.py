@@ -66,9 +66,9 @@ def measure(out: Path) -> Size:
 
 
 def _fill(part: Part, out: Path, root: Path) -> None:
-    _python(out / "python")
     for name in part.packages:
         _package(name, out / "site", part)
+    _python(out / "python")
     for name in part.ours:
         _tree(root / name, root, out / "site", part)
     for name in part.compiled:
