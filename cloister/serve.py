@@ -53,6 +53,7 @@ async def serve(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop)
+    bound.listen()  # whoever reads the next line and connects at once waits instead of failing
     log.info("serving at %s", url_of(bound))
     await server.serve(sockets=[bound])
     log.info("stopped")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cloister.enclaves import PAGE, PROFILES, Profile
+from cloister.errors import CloisterError
 from homes import bom, gramine, image, keys, occlum
 from homes.parts import PARTS
 
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     run: Callable[[argparse.Namespace], list[str]] = words.run
     try:
         faults = run(words)
-    except (image.BadImage, OSError, ValueError) as error:
+    except (CloisterError, OSError, ValueError) as error:
         faults = [str(error)]
     for fault in faults:
         sys.stderr.write(f"error: {fault}\n")

@@ -5,7 +5,7 @@
 
 Both homes hash every file, and starting grows with their number, so modules are compiled and their
 sources left out: compiled files name no path of the machine that built them, and are never written
-again. homes/parts.py names what goes in.
+again. Programs and libraries lose what only debuggers read. homes/parts.py names what goes in.
 """
 
 import fnmatch
@@ -15,13 +15,14 @@ import py_compile
 import shutil
 import sys
 import sysconfig
+import tempfile
 import warnings
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from cloister.errors import CloisterError
-from homes.libraries import needed
+from homes.libraries import elf_files, needed, strip
 from homes.parts import LIBRARY, Part
 
 
@@ -43,13 +44,31 @@ class Size:
 def build(part: Part, out: Path, root: Path) -> Size:
     """Make a part's image in a new folder `out`, from this interpreter and the checkout at `root`.
 
-    Raises `BadImage` when a package is missing, or the image has more files than it may.
+    A failure leaves no image, since the build scripts take one that is there for whole.
+    Raises `BadImage` when a package is missing, or the image has more files than it may;
+    `CannotStrip`.
     """
     if out.exists():
         raise BadImage(f"{out} is there already")
-    _python(out / "python")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f"{out.name}-", dir=out.parent) as folder:
+        made = Path(folder) / "image"
+        _fill(part, made, root)
+        size = _checked(made, part.most_files)
+        made.rename(out)
+    return size
+
+
+def measure(out: Path) -> Size:
+    """The size of an image."""
+    files = [path for path in out.rglob("*") if path.is_file()]
+    return Size(len(files), sum(path.stat().st_size for path in files))
+
+
+def _fill(part: Part, out: Path, root: Path) -> None:
     for name in part.packages:
         _package(name, out / "site", part)
+    _python(out / "python")
     for name in part.ours:
         _tree(root / name, root, out / "site", part)
     for name in part.compiled:
@@ -57,13 +76,9 @@ def build(part: Part, out: Path, root: Path) -> Size:
             raise BadImage(f"{name} was not compiled; `pip install -e .` does it")
     for name, path in needed(out, out / "python" / "lib").items():
         _put(path, out / "python" / "lib" / name)
-    return _checked(out, part.most_files)
-
-
-def measure(out: Path) -> Size:
-    """The size of an image."""
-    files = [path for path in out.rglob("*") if path.is_file()]
-    return Size(len(files), sum(path.stat().st_size for path in files))
+    for path in elf_files(out):
+        if not path.parent.name.endswith(".libs"):  # wheels' tools moved their parts: strip errs
+            strip(path)
 
 
 def _checked(out: Path, most_files: int) -> Size:

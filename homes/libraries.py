@@ -1,10 +1,12 @@
-"""The shared libraries that programs load, as the system's own loader finds them."""
+"""Programs and shared libraries: which ones load which, as the system's own loader finds them."""
 
 import os
 import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+
+from cloister.errors import CloisterError
 
 C_LIBRARY = (
     *("ld-linux-x86-64.so.2", "libanl.so.1", "libc.so.6", "libdl.so.2", "libm.so.6"),
@@ -15,6 +17,10 @@ C_LIBRARY = (
 
 MAGIC = b"\x7fELF"
 FOUND = re.compile(r"^\t(?:(\S+) => )?(/\S+) \(0x", re.MULTILINE)
+
+
+class CannotStrip(CloisterError):
+    """There is no `strip`, or it failed."""
 
 
 def needed(folder: Path, beside: Path) -> dict[str, Path]:
@@ -35,6 +41,22 @@ def c_library() -> dict[str, Path]:
     """This machine's glibc, by name: what a home brings for its own."""
     folder = _loaded([os.path.realpath("/proc/self/exe")], Path("/lib"))["libc.so.6"].parent
     return {name: folder / name for name in C_LIBRARY if (folder / name).exists()}
+
+
+def strip(path: Path) -> None:
+    """Take away the symbols that only debuggers read: a fifth of libtorch_cpu.so.
+
+    The file is replaced, so one that it shares its bytes with stays as it is. Raises `CannotStrip`.
+    """
+    stripped = path.with_name(f"{path.name}.stripped")
+    try:
+        words = ["strip", "-o", str(stripped), str(path)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise CannotStrip("there is no `strip`; on Debian: apt-get install binutils") from None
+    if done.returncode:
+        raise CannotStrip(done.stderr.strip())
+    stripped.replace(path)
 
 
 def elf_files(folder: Path) -> Iterator[Path]:

@@ -92,7 +92,7 @@ WEBUI = Part(
         *("brotli", "filelock", "fsspec", "gradio", "gradio-client", "groovy", "hf-gradio"),
         *("httpcore2", "httpx2", "huggingface-hub", "orjson", "packaging", "pandas", "pillow"),
         *("pydub", "pygments", "python-dateutil", "python-multipart", "pytz", "pyyaml", "rich"),
-        *("safehttpx", "semantic-version", "shellingham", "sniffio", "tomlkit", "tqdm"),
+        *("safehttpx", "semantic-version", "shellingham", "tomlkit", "tqdm"),
         *("truststore", "typer"),
     ),
     ours=("cloister", "webui"),

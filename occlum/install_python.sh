@@ -64,7 +64,7 @@ show "$checkout" /checkout
 read -ra wanted < <(inside /opt/python/bin/python3 /checkout/homes/requirements.py homes)
 read -ra page < <(inside /opt/python/bin/python3 /checkout/homes/requirements.py webui)
 inside /opt/python/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-  --only-binary=:all: "${wanted[@]}" "${page[@]}"
+  --only-binary=:all: --constraint /checkout/occlum/versions.txt "${wanted[@]}" "${page[@]}"
 inside /opt/python/bin/python3 /checkout/worker/kernels/build.py
 for part in "${parts[@]}"; do
   inside sh -c "cd /checkout && /opt/python/bin/python3 -m homes image $part /checkout/occlum/image/$part"

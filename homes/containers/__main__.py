@@ -7,7 +7,6 @@ where PIP_INDEX_URL, PIP_EXTRA_INDEX_URL and PIP_FIND_LINKS say, if they are set
 """
 
 import os
-import shutil
 import signal
 import sys
 import tempfile
@@ -19,14 +18,14 @@ from pathlib import Path
 import httpx
 
 from cloister.errors import CloisterError
-from homes.containers import base, packages
+from homes.containers import base, install, packages
 from homes.containers.engine import engine, unmount
 from homes.containers.stack import Answer, Stack, chat
-from homes.containers.words import Failed, run
+from homes.containers.words import Failed
 from homes.requirements import PARTS
 
 ROOT = Path(__file__).parent.parent.parent
-NEEDS = {"dockerd": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap"}
+DEVICES = ("gpu", "sgx")
 ASKED = "What is Cloister?"
 LONG = {"max_tokens": 900, "n": 8, "ignore_eos": True}
 LONG_TOKENS = 900 * 8
@@ -75,10 +74,9 @@ def _try(folder: Path) -> None:
 
 
 def _install() -> None:
-    missing = [package for program, package in NEEDS.items() if not shutil.which(program)]
-    if missing:
-        run(str(ROOT / ".ci/install"), *missing)
-        _say(f"installed Debian's {' '.join(missing)}")
+    if lacking := install.missing():
+        install.install(ROOT / ".ci/install", lacking)
+        _say(f"installed Debian's {' '.join(lacking)}")
 
 
 def _build(stack: Stack, root: Path) -> None:
@@ -93,6 +91,8 @@ def _build(stack: Stack, root: Path) -> None:
         for part in PARTS:
             stack.build(part, told)
             _inspect(stack, part)
+    _refuse(stack)
+    _read(stack)
 
 
 def _inspect(stack: Stack, part: str) -> None:
@@ -100,6 +100,21 @@ def _inspect(stack: Stack, part: str) -> None:
         raise Failed(f"the image of {part}: {', '.join(faults)}")
     own_mb = stack.size_mb(f"cloister-{part}") - stack.size_mb(base.TAG)
     _say(f"built {part}: {own_mb} MB above the base; an ordinary user, no build tools")
+
+
+def _refuse(stack: Stack) -> None:
+    """The image says that it needs its compiled kernels: without them it must not start."""
+    told = stack.refusal_without("/app/worker/kernels/libcloister_kernels.so")
+    _want("libcloister_kernels.so was not compiled" in told, "a worker without kernels starts")
+    _say("a worker without its compiled kernels does not start")
+
+
+def _read(stack: Stack) -> None:
+    """The files of devices, which this machine need not have."""
+    for profile in DEVICES:
+        words = (f"--file=docker/compose.{profile}.yaml", f"--profile={profile}")
+        stack.compose(*words, "config", "--quiet")
+    _say(f"Compose takes the devices of {' and '.join(DEVICES)}")
 
 
 def _run(stack: Stack) -> None:

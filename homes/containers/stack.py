@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from cloister.sse import Parser
-from homes.containers.words import run
+from homes.containers.words import Failed, run
 
 TIMEOUT_S = 300.0
 TOOLS = "cc gcc g++ clang make cmake git"
@@ -79,6 +79,16 @@ class Stack:
             probe,
         ]
         return self.docker(*shell).splitlines()
+
+    def refusal_without(self, file: str) -> str:
+        """What the worker's image says when one of its files is not there; "" if it starts."""
+        hide = ["--network=none", f"--volume=/dev/null:{file}:ro"]
+        start = ["--entrypoint=timeout", "cloister-worker", "100", "python", "-m", "worker"]
+        try:
+            self.docker("run", "--rm", *hide, *start)
+        except Failed as failed:
+            return str(failed)
+        return ""
 
     def states(self) -> dict[str, dict[str, Any]]:
         """What Docker knows of each service's container, by the service's name."""

@@ -46,14 +46,18 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("model", ["novice", "checkpoint"])
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [("novice", "bf16"), ("checkpoint", "bf16"), ("checkpoint", "int8"), ("checkpoint", "int4")],
+)
 async def test_plan_is_within_a_tenth_of_what_a_busy_worker_maps(
-    model: str, request: pytest.FixtureRequest
+    model: str, weights: str, request: pytest.FixtureRequest
 ) -> None:
     folder = model if model == "novice" else str(request.getfixturevalue(model))
-    settings = WorkerSettings(model=folder, cache_mb=32, threads=1)
+    words = ["--model", folder, "--weights", weights, "--cache-mb", "32", "--threads", "1"]
+    settings = WorkerSettings.load(words)
     planned = plan.plan(folder, settings, None, GIB).need.total
-    with worker("--model", folder, "--cache-mb", "32", "--threads", "1") as url:
+    with worker(*words) as url:
         await busy(url)
         measured = gauge(url, "mapped_bytes")
     assert planned == pytest.approx(measured, rel=0.1)
@@ -99,6 +103,12 @@ def test_command_tells_every_part(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 GiB hold" in text
     assert "of 512 tokens each" in text
     assert "profile      1b" in text
+
+
+def test_readme_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan.main(["novice", "--cache-mb", "64"]) == 0
+    shown = (Path(__file__).parents[2] / "README.md").read_text()
+    assert f"$ cloister plan novice --cache-mb 64\n{capsys.readouterr().out}```" in shown
 
 
 @pytest.mark.parametrize("words", [["no-such-model"], ["--cache-mb", "0"]])

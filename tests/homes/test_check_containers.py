@@ -1,11 +1,13 @@
 """`make check-containers`: what of it can be told without a Docker engine."""
 
+import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from homes.containers import base, engine, packages
+from homes.containers.install import missing, nothing_starts
 from homes.containers.stack import Answer, take
 from homes.containers.words import Failed, failure, run
 
@@ -98,3 +100,22 @@ def test_stream_is_put_together_with_the_times_of_its_pieces() -> None:
     first_s = answer.pieces[0][0]
     assert answer.pieces_after(first_s - 1) == 2
     assert answer.pieces_after(answer.pieces[1][0]) == 0
+
+
+def test_installed_services_are_not_started(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    with nothing_starts(policy):
+        assert subprocess.run([policy]).returncode == 101
+    assert not policy.exists()
+
+
+def test_policy_of_the_machine_stays(tmp_path: Path) -> None:
+    policy = tmp_path / "policy-rc.d"
+    policy.write_text("the machine's own")
+    with nothing_starts(policy):
+        pass
+    assert policy.read_text() == "the machine's own"
+
+
+def test_missing_programs_name_their_packages() -> None:
+    assert missing({"sh": "dash", "no-such-program": "its-package"}) == ["its-package"]

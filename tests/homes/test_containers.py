@@ -17,6 +17,7 @@ from controller.settings import ControllerSettings
 from homes.requirements import PARTS, requirements
 from webui.settings import PageSettings
 from worker.gpu.settings import GpuSettings
+from worker.kernels.build import LIBRARY
 from worker.settings import WorkerSettings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -109,6 +110,12 @@ def test_stage_of_a_part_copies_its_room_and_has_a_check(part: str) -> None:
     assert "HEALTHCHECK" in stage
     assert "RUN" not in stage
     assert "USER 10001" in targets()["part"]
+
+
+def test_worker_s_image_has_compiled_kernels_and_insists_on_them() -> None:
+    assert f"COPY --from=kernels /kernels/{LIBRARY} /app/worker/kernels/" in targets()["worker"]
+    assert "CLOISTER_WORKER_KERNELS=native" in targets()["worker"]
+    assert "COPY worker/kernels /kernels" in targets()["kernels"]  # whole, no list of sources
 
 
 def services(name: str) -> dict[str, Any]:

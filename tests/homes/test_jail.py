@@ -41,7 +41,7 @@ MODEL_BYTES, CACHE_BYTES = 8 * 2**20, 8 * 2**20
 def test_image_has_few_files(worker_image: Path) -> None:
     size = image.measure(worker_image)
     assert 1000 < size.files <= MOST_FILES
-    assert size.size_bytes < 700 * 2**20
+    assert size.size_bytes < 600 * 2**20
 
 
 def test_worker_chats_and_drains_at_home(home: Home, jail: MakeJail) -> None:

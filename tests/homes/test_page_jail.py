@@ -10,7 +10,13 @@ import pytest
 from homes import image
 from homes.parts import MOST_FILES
 from tests.e2e.stack import Program, running
-from tests.homes.conftest import MakeJail, MakeSettings, occlum_home_of
+from tests.homes.conftest import (
+    ROOT,
+    MakeJail,
+    MakeSettings,
+    occlum_home_of,
+    old_libraries,
+)
 from tests.homes.jail import Home
 from tests.homes.page import chat, files_of
 from tests.homes.test_jail import PATIENCE_S
@@ -52,6 +58,19 @@ def test_page_chats_at_home(page_home: MakePage, jail: MakeJail) -> None:
             assert {client.get(name).status_code for name in named} == {200}
             assert "Good day to you." in chat(client, "Hello")
     assert fake.bodies[0]["messages"][-1]["content"] == "Hello"
+
+
+def test_page_chats_on_the_c_library_of_occlum(
+    make_settings: MakeSettings, monkeypatch: pytest.MonkeyPatch, jail: MakeJail
+) -> None:
+    libraries = old_libraries("webui")
+    with serve(FakeOpenAI().app(), 0) as url:
+        settings = make_settings({"webui": {"port": 0, "api_url": f"{url}/v1"}})
+        folder = ROOT / "occlum/image/webui"
+        home = occlum_home_of(folder, settings, monkeypatch, "webui", libraries)
+        with running(jail(home).start(*home.argv)) as program, looking(program) as client:
+            assert {client.get(name).status_code for name in files_of(client)} == {200}
+            assert "Good day to you." in chat(client, "Hello")
 
 
 def test_page_does_not_start_when_a_file_is_left_out(page_home: MakePage, jail: MakeJail) -> None:

@@ -173,6 +173,17 @@ def test_page_starts_and_stops_without_a_worker(checkout: Checkout, tmp_path: Pa
     assert checkout.run("run.sh", "stop", "webui", **env).returncode == 0
 
 
+def test_bench_compares_host_and_enclave(checkout: Checkout) -> None:
+    assert checkout.run("build_occlum_instance.sh", "worker", SGX_MODE="SIM").returncode == 0
+    settings = checkout.root / "occlum/cloister.toml"
+    env = {"CLOISTER_CONFIG": str(settings), "PYTHONPATH": str(ROOT)}
+    done = checkout.run("run.sh", "bench", **env)
+    assert done.returncode == 0, done.stdout
+    assert "occlum exec /bin/python3 -m cloister bench" in checkout.log.read_text()
+    assert "the same tokens were generated" in done.stdout
+    checkout.log.with_suffix(".pid").unlink()  # it has ended: nothing is left to kill
+
+
 def test_unknown_word_is_told_what_there_is(checkout: Checkout) -> None:
     done = checkout.run("run.sh", "dance")
     assert done.returncode == 2
