@@ -40,6 +40,7 @@ from worker.api.structure import json_rule
 from worker.api.tokenizer import Tokenizer
 from worker.build import threads_for
 from worker.commands.need import weights_bytes
+from worker.engine.drafts import Forced
 from worker.engine.engine import InferenceEngine
 from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
@@ -106,7 +107,8 @@ def main() -> None:
         return
     model = build(options)
     grammar = schema(options, model) if options.structured else None
-    engine = InferenceEngine(model, Silent(), Limits(step_tokens=options.step_tokens))
+    limits = Limits(step_tokens=options.step_tokens)
+    engine = InferenceEngine(model, Silent(), limits, Forced())
     engine.start()
     console = Console(stderr=True)
     rows = [
