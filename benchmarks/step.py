@@ -40,7 +40,6 @@ from worker.api.structure import json_rule
 from worker.api.tokenizer import Tokenizer
 from worker.build import threads_for
 from worker.commands.need import weights_bytes
-from worker.engine.drafts import Forced
 from worker.engine.engine import InferenceEngine
 from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
@@ -107,8 +106,7 @@ def main() -> None:
         return
     model = build(options)
     grammar = schema(options, model) if options.structured else None
-    limits = Limits(step_tokens=options.step_tokens)
-    engine = InferenceEngine(model, Silent(), limits, Forced())
+    engine = InferenceEngine(model, Silent(), Limits(step_tokens=options.step_tokens))
     engine.start()
     console = Console(stderr=True)
     rows = [

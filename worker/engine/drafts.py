@@ -7,7 +7,7 @@ text is the very same as without drafts).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.engine.sequence import Sequence
@@ -115,8 +115,8 @@ class Forced:
     Such text can be cut into tokens in several ways, so it is a guess like any other.
     """
 
-    def __init__(self, other: Drafter = OFF, most: int = 8) -> None:
-        self.most = max(most, other.most)
+    def __init__(self, other: Drafter) -> None:
+        self.most = other.most
         self._other = other
 
     def grade(self, sequence: Sequence) -> int:
@@ -125,11 +125,7 @@ class Forced:
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
         wishes = list(wishes)
         forced = [_forced(wish.sequence)[: wish.most] for wish in wishes]
-        free = [
-            replace(wish, most=min(wish.most, self._other.most))
-            for wish, ids in zip(wishes, forced, strict=True)
-            if not ids
-        ]
+        free = [wish for wish, ids in zip(wishes, forced, strict=True) if not ids]
         others = iter(self._other.draft(free))
         return [list(ids) or next(others) for ids in forced]
 

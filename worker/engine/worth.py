@@ -14,7 +14,7 @@ import numpy as np
 ALLOWANCE = 0.005
 """Tokens a step that a sequence may lose by guesses."""
 
-SAVED, MOST_SAVED = 0.5, 3.0
+SAVED, MOST_SAVED = 0.4, 3.0
 """Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
 
 MEMORY = 0.9
@@ -29,10 +29,10 @@ FIRST_CHANCES, FIRST_GUESSES = (0.6, 0.7, 0.8), 2.0
 KINSHIP = 0.6
 """How much guesses of one grade tell about those of the others."""
 
-FIRST_FIXED, FIRST_ROW = 0.1, 0.07
+FIRST_FIXED, FIRST_ROW = 0.1, 0.06
 """Shares of a plain step, and of its share for one sequence, believed before anything is known."""
 
-FIRMNESS = (0.01, 0.01, 20.0, 80.0)
+FIRMNESS = (0.01, 1.0, 20.0, 80.0)
 """How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
 
 STEPS_MEMORY = 0.98
@@ -62,18 +62,26 @@ class Stopwatch:
     """Learns from the times of steps what drafts cost.
 
     Least squares over steps that read no prompt of `seconds = base + each * sequences + fixed *
-    (any drafts) + row * drafts`, drawn a little towards a first belief. Older steps fade, but rare
-    steps with drafts are not forgotten over those without.
+    (any drafts) + row * drafts`, drawn a little towards a first belief. Older steps fade: where a few
+    slow ones have ended all drafts, the belief comes back.
     """
 
     def __init__(self) -> None:
-        self._moments = np.zeros((2, 4, 4))  # of steps without drafts, and with them
-        self._products = np.zeros((2, 4))
+        self._moments = np.zeros((4, 4))
+        self._products = np.zeros(4)
         self._line = np.zeros(4)  # base, each, fixed, row
+        self._known_rows: set[int] = set()
         self._new: list[tuple[float, ...]] = []  # (1, sequences, any drafts, drafts, seconds)
 
     def count(self, sequences: int, drafts: int, seconds: float) -> None:
-        """A step has given each of so many sequences a token and checked so many drafts."""
+        """A step has given each of so many sequences a token and checked so many drafts.
+
+        The first one of its number of rows tells nothing: products were compiled for it.
+        """
+        rows = sequences + drafts
+        if rows not in self._known_rows:
+            self._known_rows.add(rows)
+            return
         self._new.append((1, sequences, drafts > 0, drafts, seconds))
         if len(self._new) == STEPS_BETWEEN:
             self._learn(np.array(self._new, dtype=np.float64))
@@ -91,22 +99,20 @@ class Stopwatch:
     def _learn(self, new: np.ndarray) -> None:
         steps, seconds = new[:, :4], new[:, 4]
         if self._line.any():
-            seconds = np.minimum(seconds, OUTLIER * steps @ self._line)
-        for kind in (0, 1):
-            self._add(kind, steps[steps[:, 2] == kind], seconds[steps[:, 2] == kind])
+            expected = steps @ self._line
+            seconds = np.where(expected > 0, np.minimum(seconds, OUTLIER * expected), seconds)
+        faded = steps.T * STEPS_MEMORY ** np.arange(len(new) - 1, -1, -1)
+        self._moments = STEPS_MEMORY ** len(new) * self._moments + faded @ steps
+        self._products = STEPS_MEMORY ** len(new) * self._products + faded @ seconds
         self._line = self._fit()
 
-    def _add(self, kind: int, steps: np.ndarray, seconds: np.ndarray) -> None:
-        fade = STEPS_MEMORY ** len(steps)
-        self._moments[kind] = fade * self._moments[kind] + steps.T @ steps
-        self._products[kind] = fade * self._products[kind] + steps.T @ seconds
-
     def _fit(self) -> np.ndarray:
-        moments, products = self._moments.sum(0), self._products.sum(0)
-        mean, each = products[0] / moments[0, 0], products[0] / moments[0, 1]  # a step, a token
+        weight, sequences = self._moments[0, 0], self._moments[0, 1]
+        mean = self._products[0] / weight
+        each = mean * weight / sequences  # seconds a token
         belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * each])
         firmness = np.diag(FIRMNESS)
-        return np.linalg.solve(moments + firmness, products + firmness @ belief)
+        return np.linalg.solve(self._moments + firmness, self._products + firmness @ belief)
 
 
 class Odds:
