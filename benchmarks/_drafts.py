@@ -4,7 +4,7 @@ import itertools
 import queue
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,10 +12,11 @@ from rich.table import Table
 
 from benchmarks._ratio import Ratio, in_turn
 from worker.api.tokenizer import Tokenizer
-from worker.engine.drafts import OFF, Lookup
+from worker.engine.drafts import Drafter, Lookup, Wish
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.request import Event, Listener, Request, Sampling, Token
+from worker.engine.sequence import Sequence as Wanted
 from worker.execution.local import LocalExecution
 from worker.kernels.native import find_kernels
 from worker.model.decoder import Decoder
@@ -27,6 +28,9 @@ from worker.novice.template import TEMPLATE
 
 KINDS = {"copy and edit": ("copying",), "no help": ("spelling", "stories", "chat")}
 """Skills whose answers repeat their prompts, and skills whose answers hardly do."""
+
+WARM_UP = 3
+"""Pairs that do not count: oneDNN compiles its products anew for each number of rows it meets."""
 
 PROMPTS = 12
 LONGEST = 150
@@ -59,10 +63,31 @@ Stamp = tuple[float, float]
 Heard = queue.SimpleQueue[tuple[Stamp, Event]]
 
 
+class Switch:
+    """A drafter that is turned off and on while its engine waits for work."""
+
+    def __init__(self, drafter: Drafter) -> None:
+        self.most = 0
+        self._drafter = drafter
+
+    def turn(self, *, is_on: bool) -> None:
+        self.most = self._drafter.most if is_on else 0
+
+    def grade(self, sequence: Wanted) -> int:
+        return self._drafter.grade(sequence)
+
+    def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
+        return self._drafter.draft(wishes)
+
+    def forget(self, sequence: Wanted) -> None:
+        self._drafter.forget(sequence)
+
+
 def worth(counts: Sequence[int], rounds: int, most: int) -> Iterator[Worth]:
     """Measure each kind of prompts at each number of sequences.
 
-    Both ways use the same weights in memory: two copies were seen to differ by 10 % in speed.
+    Both ways are one engine: two threads, or two copies of the weights, were seen to differ by
+    10 % in speed for as long as they lived.
     """
     kernels = find_kernels()
     model = load_model(
@@ -111,17 +136,18 @@ def requests(skills: Sequence[str]) -> list[Request]:
 def _worth(
     model: Decoder, kind: str, asked: Sequence[Request], count: int, rounds: int, most: int
 ) -> Worth:
-    plain, drafted = _engine(model, 0), _engine(model, most)
+    switch = Switch(Lookup(most))
+    vocabulary = Tokenizer.load(find_model("novice"))
+    engine = InferenceEngine(model, vocabulary, Limits(step_tokens=STEP_TOKENS), switch)
+    engine.start()
     try:
         without, with_them = (
-            partial(_speed, plain, asked, count),
-            partial(_speed, drafted, asked, count),
+            partial(_speed, engine, switch, is_on, asked, count) for is_on in (False, True)
         )
-        before, after = zip(*in_turn(without, with_them, rounds), strict=True)
-        load = drafted.load()
+        before, after = zip(*in_turn(without, with_them, rounds, WARM_UP), strict=True)
+        load = engine.load()
     finally:
-        plain.close()
-        drafted.close()
+        engine.close()
     return Worth(
         kind,
         count,
@@ -133,17 +159,17 @@ def _worth(
     )
 
 
-def _engine(model: Decoder, most: int) -> InferenceEngine:
-    """One of two that never work at once; each writes over the other's pages."""
-    vocabulary, drafter = Tokenizer.load(find_model("novice")), Lookup(most) if most else OFF
-    engine = InferenceEngine(model, vocabulary, Limits(step_tokens=STEP_TOKENS), drafter)
-    engine.start()
-    return engine
-
-
-def _speed(engine: InferenceEngine, asked: Sequence[Request], count: int, seed: int) -> Speed:
+def _speed(
+    engine: InferenceEngine,
+    switch: Switch,
+    is_on: bool,
+    asked: Sequence[Request],
+    count: int,
+    seed: int,
+) -> Speed:
     """Tokens a second behind the first ones, with `count` answers at a time."""
-    asked = [replace(one, salt=str(seed)) for one in asked]  # known pages were written over
+    switch.turn(is_on=is_on)
+    asked = [replace(one, salt=f"{seed} {is_on}") for one in asked]  # no page is known
     tokens, seconds, cpu_seconds = 0, 0.0, 0.0
     for start in range(0, len(asked), count):
         heard: Heard = queue.SimpleQueue()

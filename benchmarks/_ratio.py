@@ -32,14 +32,17 @@ class Ratio:
 
 
 def in_turn(
-    first: Callable[[int], Measured], second: Callable[[int], Measured], rounds: int
+    first: Callable[[int], Measured],
+    second: Callable[[int], Measured],
+    rounds: int,
+    warm_up: int = 1,
 ) -> Iterator[tuple[Measured, Measured]]:
-    """Pairs of both for each round, which begin with either by turns; a first pair warms up."""
-    for place in range(rounds + 1):
+    """Pairs of both for each round, which begin with either by turns, behind some to warm up."""
+    for place in range(warm_up + rounds):
         if place % 2:
             after = second(place)
             pair = first(place), after
         else:
             pair = first(place), second(place)
-        if place:
+        if place >= warm_up:
             yield pair

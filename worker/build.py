@@ -17,7 +17,7 @@ from worker.api.response_store import Bounds, ResponseStore
 from worker.api.served import Served
 from worker.api.tokenizer import Tokenizer
 from worker.engine.draft_model import DraftModel
-from worker.engine.drafts import OFF, Drafter, Lookup
+from worker.engine.drafts import OFF, Drafter, Forced, Lookup
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.model import context_limit
@@ -242,7 +242,7 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: 
             f"draft = {settings.draft}: an embedding model generates nothing; use off"
         )
     if settings.draft == "ngram":
-        return Lookup(settings.draft_tokens)
+        return Forced(Lookup(settings.draft_tokens))
     folder = find_model(settings.draft)
     if not served.tokenizer.means_the_same(Tokenizer.load(folder)):
         raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")

@@ -37,6 +37,9 @@ class Prophet:
         self.random = random.Random(1)
         self.forgotten: list[str] = []
 
+    def grade(self, sequence: Sequence) -> int:
+        return 1
+
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
         return [self._guess(wish) for wish in wishes]
 
@@ -89,6 +92,9 @@ class Thirds:
     @property
     def complete(self) -> bool:
         return len(self.taken) == 9
+
+    def forced(self) -> tuple[int, ...]:
+        return ()
 
     def allowed(self) -> bytes:
         if len(self.taken) == self.fails_at:
@@ -204,7 +210,7 @@ def test_the_prefix_cache_never_holds_a_wrong_guess(bench: MakeBench) -> None:
 
 
 def test_pages_of_wrong_guesses_are_free_after_the_step() -> None:
-    scheduler = Scheduler(Pages(10, 4), Limits(), drafts=8)
+    scheduler = Scheduler(Pages(10, 4), Limits(), Always({}, most=8))
     sequence = Sequence(request(), lambda _: None, TextStream(ByteVocabulary()), 0, list(range(11)))
     scheduler.waiting.append(sequence)
     scheduler.commit(scheduler.plan().shares[0], 0)
@@ -219,7 +225,7 @@ def test_pages_of_wrong_guesses_are_free_after_the_step() -> None:
 
 def test_drafts_take_no_page_and_no_row_from_others() -> None:
     limits = Limits(step_tokens=12, sequences=3)
-    scheduler = Scheduler(Pages(8, 4), limits, drafts=5)
+    scheduler = Scheduler(Pages(8, 4), limits, Always({}))
     for order, length in enumerate((8, 3, 30)):
         tokens = list(range(length))
         text = TextStream(ByteVocabulary())
@@ -308,7 +314,7 @@ def test_lookup_goes_on_as_the_text_did_before(text: str, guess: str) -> None:
 def test_lookup_forgets_what_has_ended(bench: MakeBench) -> None:
     lookup = Lookup(4)
     bench(drafter=lookup).run(request("a"), request("b"))
-    assert lookup._texts == {}
+    assert lookup._pasts == {}
 
 
 def draft_model(page_count: int = 64, step_tokens: int = 512, size: int = 257) -> DraftModel:

@@ -63,6 +63,9 @@ class Thought:
             self._watch(token)
         return True
 
+    def forced(self) -> tuple[int, ...]:
+        return tuple(self._forced)
+
     def _watch(self, token: int) -> None:
         self._text += self._budget.tokenizer.decode([token])
         if self._state == "start":

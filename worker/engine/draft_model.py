@@ -81,6 +81,9 @@ class DraftModel:
         self._pages = Pages(model.page_count, model.page_size)
         self._followers: dict[Sequence, Follower] = {}
 
+    def grade(self, sequence: Sequence) -> int:  # noqa: ARG002
+        return 1  # it is not known before the small model has computed
+
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
         drafts = [self._begin(wish) for wish in wishes]
         going = [draft for draft in drafts if draft is not None]

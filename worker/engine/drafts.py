@@ -7,13 +7,15 @@ text is the very same as without drafts).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from worker.engine.sequence import Sequence
 
 LONGEST = 3
 """Tokens that a text's end and an earlier place have in common at most; one is the least."""
+
+FORCED_GRADE = 2  # as good as two tokens in common: about two of three are right
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,9 @@ class Drafter(Protocol):
 
     most: int  # guesses a step; 0 is off
 
+    def grade(self, sequence: Sequence) -> int:
+        """How good its guesses look now: 0 where there are none, at most `worth.GRADES`."""
+
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
         """Guesses for each wish, perhaps none."""
 
@@ -41,6 +46,9 @@ class NoDrafts:
 
     most = 0
 
+    def grade(self, sequence: Sequence) -> int:  # noqa: ARG002
+        return 0
+
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
         return [[] for _ in wishes]
 
@@ -51,34 +59,79 @@ class NoDrafts:
 OFF = NoDrafts()
 
 
+@dataclass(slots=True)
+class Past:
+    """A text, one character a token, and what followed on an earlier place like its end."""
+
+    text: str = field(default="", repr=False)
+    common: int = 0  # tokens that the end and that place have in common
+    run: str = field(default="", repr=False)  # repeats from here on, if the guess is right
+
+    def read(self, tokens: Iterable[int]) -> None:
+        """The text goes on."""
+        text = self.text = self.text + "".join(map(chr, tokens))
+        self.common, self.run = 0, ""
+        for size in range(min(LONGEST, len(text) - 1), 0, -1):
+            place = text.rfind(text[-size:], 0, len(text) - 1)
+            if place >= 0:
+                self.common, self.run = size, text[place + size :]
+                return
+
+
 class Lookup:
     """Goes on as the sequence's own text did where it had the same end (Saxena 2023).
 
-    The longest common end counts, of these the latest. Texts are kept as strings, one character a
-    token: Python's own search is fast.
+    The longest common end counts, of these the latest; the longer it is, the better the guess.
+    Texts are kept as strings: Python's own search is fast.
     """
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._texts: dict[Sequence, str] = {}
+        self._pasts: dict[Sequence, Past] = {}
+
+    def grade(self, sequence: Sequence) -> int:
+        return self._past(sequence).common
 
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
-        return [_continue(self._text(wish.sequence), wish.most) for wish in wishes]
+        return [_repeat(self._past(wish.sequence).run, wish.most) for wish in wishes]
 
     def forget(self, sequence: Sequence) -> None:
-        self._texts.pop(sequence, None)
+        self._pasts.pop(sequence, None)
 
-    def _text(self, sequence: Sequence) -> str:
-        text = self._texts.get(sequence, "")
-        text += "".join(map(chr, sequence.tokens[len(text) :]))
-        self._texts[sequence] = text
-        return text
+    def _past(self, sequence: Sequence) -> Past:
+        past = self._pasts.setdefault(sequence, Past())
+        if len(past.text) < len(sequence.tokens):
+            past.read(sequence.tokens[len(past.text) :])
+        return past
 
 
-def _continue(text: str, most: int) -> list[int]:
-    for size in range(min(LONGEST, len(text) - 1), 0, -1):
-        place = text.rfind(text[-size:], 0, len(text) - 1)
-        if place >= 0:
-            run = text[place + size :]  # repeats from here on, if the guess is right
-            return [ord(run[index % len(run)]) for index in range(most)]
-    return []
+def _repeat(run: str, count: int) -> list[int]:
+    return [ord(run[index % len(run)]) for index in range(count)] if run else []
+
+
+class Forced:
+    """Guesses the text that a sequence's rules leave no choice about; else as another drafter does.
+
+    Such text can be cut into tokens in several ways, so it is a guess like any other.
+    """
+
+    def __init__(self, other: Drafter) -> None:
+        self.most = other.most
+        self._other = other
+
+    def grade(self, sequence: Sequence) -> int:
+        return FORCED_GRADE if _forced(sequence) else self._other.grade(sequence)
+
+    def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
+        wishes = list(wishes)
+        forced = [_forced(wish.sequence)[: wish.most] for wish in wishes]
+        free = [wish for wish, ids in zip(wishes, forced, strict=True) if not ids]
+        others = iter(self._other.draft(free))
+        return [list(ids) or next(others) for ids in forced]
+
+    def forget(self, sequence: Sequence) -> None:
+        self._other.forget(sequence)
+
+
+def _forced(sequence: Sequence) -> tuple[int, ...]:
+    return () if sequence.constraint is None else sequence.constraint.forced()

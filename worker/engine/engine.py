@@ -60,7 +60,7 @@ class InferenceEngine:
         self._limits = limits
         self._drafter = drafter
         pages = Pages(model.page_count, model.page_size)
-        self._scheduler = Scheduler(pages, limits, drafter.most)
+        self._scheduler = Scheduler(pages, limits, drafter)
         self._sequences: dict[str, Sequence] = {}
         self._cancelled: set[str] = set()
         self._order = itertools.count()

@@ -9,9 +9,9 @@ import json
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
 
@@ -19,6 +19,9 @@ from cloister.errors import BadRequest
 
 KEPT = 128  # compiled grammars
 SOURCE_BYTES = 64 * 1024
+SPELLINGS = 256  # of forced texts, kept for each grammar
+
+Spell = Callable[[bytes], tuple[int, ...]]
 
 PLACE = re.compile(r"(?:at )?(\d+)\((\d+)\)")
 REGEX_FAULT = re.compile(r"^error: (.+)$", re.MULTILINE)
@@ -53,21 +56,24 @@ class Source:
 
 
 class CompiledGrammar:
-    """Satisfies `worker.engine.request.Grammar`."""
+    """Satisfies `worker.engine.request.Grammar`. `spell` cuts text into the usual tokens."""
 
-    def __init__(self, matcher: LLMatcher) -> None:
+    def __init__(self, matcher: LLMatcher, spell: Spell) -> None:
         self._matcher = matcher
+        self._spell = lru_cache(SPELLINGS)(spell)  # the same names come in each answer
 
     def begin(self) -> "Follower":
-        return Follower(self._matcher.deep_copy())
+        return Follower(self._matcher.deep_copy(), self._spell)
 
 
 class Follower:
     """One sequence's way through a grammar. Satisfies `worker.engine.request.Constraint`."""
 
-    def __init__(self, matcher: LLMatcher) -> None:
+    def __init__(self, matcher: LLMatcher, spell: Spell) -> None:
         self._matcher = matcher
+        self._spell = spell
         self._bits: bytes | None = None  # what is allowed, once it is known
+        self._forced: tuple[int, ...] | None = None  # likewise
 
     @property
     def complete(self) -> bool:
@@ -82,10 +88,16 @@ class Follower:
 
     def take(self, token: int) -> bool:
         if self._matcher.try_consume_tokens([token]):
-            self._bits = None
+            self._bits = self._forced = None
             return True
         self._check()
         return False
+
+    def forced(self) -> tuple[int, ...]:
+        if self._forced is None:
+            text = self._matcher.compute_ff_bytes()
+            self._forced = self._spell(text) if text else ()
+        return self._forced
 
     def _check(self) -> None:
         """Only the library's limits can stop a matcher that is given allowed tokens."""
@@ -119,7 +131,7 @@ class Grammars:
             if key in self._kept:
                 self._kept.move_to_end(key)
                 return self._kept[key]
-        made = CompiledGrammar(self._matcher(source))
+        made = CompiledGrammar(self._matcher(source), self._spell)
         with self._lock:
             self._kept[key] = made
             while len(self._kept) > KEPT:
@@ -131,6 +143,9 @@ class Grammars:
         """Made with the first grammar, as many never ask for one and its tables are large."""
         size = max(LLTokenizer(self._source).vocab_size, self._size)
         return LLTokenizer(self._source, n_vocab=size, eos_token=self._ends or None)
+
+    def _spell(self, text: bytes) -> tuple[int, ...]:
+        return tuple(self._tokenizer.tokenize_bytes(text, parse_special=False))
 
     def _matcher(self, source: Source) -> LLMatcher:
         size = len(source.lark.encode())

@@ -65,6 +65,12 @@ class Constraint(Protocol):
         Much cheaper than `allowed`.
         """
 
+    def forced(self) -> tuple[int, ...]:
+        """Tokens of the text that must come next, in the usual spelling; others may be allowed.
+
+        Empty where there is a choice. Asked again, it answers at once.
+        """
+
 
 class Grammar(Protocol):
     """Rules for a whole text; many sequences may follow them at once."""

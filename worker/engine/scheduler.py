@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
+from worker.engine.drafts import OFF, Drafter
 from worker.engine.limits import Limits
 from worker.engine.pages import Pages
 from worker.engine.request import Constraint
@@ -136,10 +137,10 @@ class Plan:
 class Scheduler:
     """Waiting and running sequences. Not thread-safe: the engine holds a lock."""
 
-    def __init__(self, pages: Pages, limits: Limits, drafts: int = 0) -> None:
+    def __init__(self, pages: Pages, limits: Limits, drafter: Drafter = OFF) -> None:
         self.pages = pages
         self.limits = limits
-        self.drafts = drafts  # most drafted tokens of one sequence in a step
+        self.drafter = drafter
         self.stopwatch = Stopwatch()
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []
@@ -271,8 +272,10 @@ class Scheduler:
     def _rooms(self, counts: dict[Sequence, int], budget: int, cost: Cost) -> dict[Sequence, int]:
         """Drafted tokens that sequences may add: they take no row and no page from others."""
         left = min(budget, DRAFTED_ROWS)
-        ready = [sequence for sequence in counts if self.drafts and sequence.draftable]
-        wishes = lengths([sequence.odds for sequence in ready], cost, self.drafts)
+        ready = [sequence for sequence in counts if self._may_draft(sequence)]
+        if not ready:
+            return {}
+        wishes = lengths([sequence.odds for sequence in ready], cost, self.drafter.most)
         rooms: dict[Sequence, int] = {}
         for sequence, wish in zip(ready, wishes, strict=True):
             room = min(wish, sequence.draftable, left)
@@ -280,6 +283,12 @@ class Scheduler:
                 rooms[sequence] = room
                 left -= room
         return rooms
+
+    def _may_draft(self, sequence: Sequence) -> bool:
+        if not self.drafter.most or not sequence.draftable:
+            return False
+        sequence.odds.grade = self.drafter.grade(sequence)
+        return sequence.odds.grade > 0
 
     def _missing(self, sequence: Sequence, count: int) -> int:
         return self.pages.needed(sequence.computed + count) - len(sequence.pages)

@@ -11,31 +11,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ALLOWANCE = 0.01
+ALLOWANCE = 0.005
 """Tokens a step that a sequence may lose by guesses."""
 
-SAVED = 0.5
-"""Tokens that a sequence may lose at its start, or at once after guesses that were right."""
+SAVED, MOST_SAVED = 0.4, 3.0
+"""Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
 
 MEMORY = 0.9
 """What remains of older guesses with each new one, and so of what was believed before any."""
 
-FIRST_RIGHT, FIRST_GUESSES = 1.2, 2.0
+GRADES = 3
+"""How good guesses look, to whoever makes them: 1 to 3, and 0 where there are none."""
 
-FIRST_FIXED, FIRST_ROW = 0.1, 0.05
+FIRST_CHANCES, FIRST_GUESSES = (0.6, 0.7, 0.8), 2.0
+"""By grade; believed before anything is known, as firmly as so many guesses would show it."""
+
+KINSHIP = 0.6
+"""How much guesses of one grade tell about those of the others."""
+
+FIRST_FIXED, FIRST_ROW = 0.1, 0.06
 """Shares of a plain step, and of its share for one sequence, believed before anything is known."""
 
+FIRMNESS = (0.01, 1.0, 20.0, 80.0)
+"""How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
+
 STEPS_MEMORY = 0.98
-"""What remains of older steps with each new one."""
+"""What remains of older steps with each new one of their kind, with drafts or without."""
+
+STEPS_BETWEEN = 8
+"""Steps after which the cost is computed anew."""
 
 OUTLIER = 2.0
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
-
-FIRMNESS = (0.01, 0.01, 20.0, 80.0)
-"""How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
-
-STEPS_BETWEEN = 16
-"""Steps after which the cost is computed anew."""
 
 CAUTION = 1.5
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
@@ -54,18 +61,27 @@ class Cost:
 class Stopwatch:
     """Learns from the times of steps what drafts cost.
 
-    Least squares over steps that read no prompt, older ones fading, of `seconds = base + each *
-    sequences + fixed * (any drafts) + row * drafts`, drawn a little towards a first belief.
+    Least squares over steps that read no prompt of `seconds = base + each * sequences + fixed *
+    (any drafts) + row * drafts`, drawn a little towards a first belief. Older steps fade: where a few
+    slow ones have ended all drafts, the belief comes back.
     """
 
     def __init__(self) -> None:
         self._moments = np.zeros((4, 4))
         self._products = np.zeros(4)
-        self._line = [0.0, 0.0, 0.0, 0.0]  # base, each, fixed, row
+        self._line = np.zeros(4)  # base, each, fixed, row
+        self._known_rows: set[int] = set()
         self._new: list[tuple[float, ...]] = []  # (1, sequences, any drafts, drafts, seconds)
 
     def count(self, sequences: int, drafts: int, seconds: float) -> None:
-        """A step has given each of so many sequences a token and checked so many drafts."""
+        """A step has given each of so many sequences a token and checked so many drafts.
+
+        The first one of its number of rows tells nothing: products were compiled for it.
+        """
+        rows = sequences + drafts
+        if rows not in self._known_rows:
+            self._known_rows.add(rows)
+            return
         self._new.append((1, sequences, drafts > 0, drafts, seconds))
         if len(self._new) == STEPS_BETWEEN:
             self._learn(np.array(self._new, dtype=np.float64))
@@ -73,7 +89,7 @@ class Stopwatch:
 
     def cost(self, sequences: int) -> Cost:
         """The cost of drafts in a step of so many sequences."""
-        base, each, fixed, row = self._line
+        base, each, fixed, row = self._line.tolist()
         plain = base + each * sequences
         if plain <= 0:
             return Cost(FIRST_FIXED * sequences, FIRST_ROW)
@@ -82,12 +98,13 @@ class Stopwatch:
 
     def _learn(self, new: np.ndarray) -> None:
         steps, seconds = new[:, :4], new[:, 4]
-        if any(self._line):
-            seconds = np.minimum(seconds, OUTLIER * steps @ self._line)
+        if self._line.any():
+            expected = steps @ self._line
+            seconds = np.where(expected > 0, np.minimum(seconds, OUTLIER * expected), seconds)
         faded = steps.T * STEPS_MEMORY ** np.arange(len(new) - 1, -1, -1)
         self._moments = STEPS_MEMORY ** len(new) * self._moments + faded @ steps
         self._products = STEPS_MEMORY ** len(new) * self._products + faded @ seconds
-        self._line = self._fit().tolist()
+        self._line = self._fit()
 
     def _fit(self) -> np.ndarray:
         weight, sequences = self._moments[0, 0], self._moments[0, 1]
@@ -99,48 +116,59 @@ class Stopwatch:
 
 
 class Odds:
-    """One sequence's experience with its guesses. `saved` is what it may lose, in tokens."""
+    """One sequence's experience with its guesses.
+
+    `saved` is what it may lose, in tokens; `grade` is that of the guesses it could have now.
+    """
 
     def __init__(self) -> None:
         self.saved = SAVED
-        self._right, self._guesses = FIRST_RIGHT, FIRST_GUESSES
-        self._gains: dict[int, float] = {}  # asked for in each step, changed by guesses alone
+        self.grade = 1
+        self._right = [chance * FIRST_GUESSES for chance in FIRST_CHANCES]
+        self._guesses = [FIRST_GUESSES] * GRADES
+        self._gains: dict[tuple[int, int], float] = {}  # until there are new guesses
 
     def gain(self, length: int) -> float:
         """How many of so many guesses are right before the first wrong one, on average."""
-        if length not in self._gains:
-            chance = self._right / self._guesses
-            self._gains[length] = chance * (1 - chance**length) / (1 - chance)
-        return self._gains[length]
+        known = self._gains.get((self.grade, length))
+        if known is None:
+            chance = self._right[self.grade - 1] / self._guesses[self.grade - 1]
+            known = chance * (1 - chance**length) / (1 - chance)
+            self._gains[self.grade, length] = known
+        return known
+
+    def wish(self, length: int, cost: Cost) -> int:
+        """As many guesses as it could pay if all were wrong, or none where they promise nothing."""
+        length = min(length, int(self.saved / cost.row))
+        return length if length > 0 and self.gain(length) > cost.row * length else 0
 
     def learn(self, guesses: int, right: int, cost: float) -> None:
         """A step is over in which the first `right` of so many guesses were right."""
-        self.saved = min(SAVED, self.saved + ALLOWANCE + right - cost)
+        if self.saved < SAVED:
+            self.saved = min(SAVED, self.saved + ALLOWANCE)
         if guesses == 0:
             return
+        self.saved = min(MOST_SAVED, self.saved + right - cost)
         seen = min(right + 1, guesses)  # behind a wrong guess, the others tell nothing
-        fade = MEMORY**seen
-        self._right = fade * self._right + right
-        self._guesses = fade * self._guesses + seen
+        for place in range(GRADES):
+            weight = 1.0 if place == self.grade - 1 else KINSHIP
+            fade = MEMORY ** (weight * seen)
+            self._right[place] = fade * self._right[place] + weight * right
+            self._guesses[place] = fade * self._guesses[place] + weight * seen
         self._gains.clear()
 
 
 def lengths(odds: Sequence[Odds], cost: Cost, most: int) -> list[int]:
     """How many tokens each sequence should guess in the next step."""
-    best, promise = 0, 0.0
-    trusted = [one for one in odds if one.saved > 0]
-    for length in _choices(most) if trusted else ():
-        gains = (one.gain(length) - cost.row * length for one in trusted)
-        value = sum(gain for gain in gains if gain > 0) - cost.fixed
+    chosen: list[int] = []
+    promise = 0.0
+    for length in _choices(most):
+        wishes = [one.wish(length, cost) for one in odds]
+        gains = (one.gain(wish) - cost.row * wish for one, wish in zip(odds, wishes, strict=True))
+        value = sum(gains) - cost.fixed
         if value > promise:
-            best, promise = length, value
-    if best:
-        return [best if _promises(one, cost, best) else 0 for one in odds]
-    return [int(one.saved >= cost.fixed + cost.row) for one in odds]
-
-
-def _promises(one: Odds, cost: Cost, length: int) -> bool:
-    return one.saved > 0 and one.gain(length) > cost.row * length
+            chosen, promise = wishes, value
+    return chosen or [int(one.saved >= cost.fixed + cost.row) for one in odds]
 
 
 def _choices(most: int) -> list[int]:
