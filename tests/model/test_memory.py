@@ -24,7 +24,7 @@ SIZES = {
     "head_dim": 64,
     "vocab_size": 8192,
 }
-BESIDE = 8 * 2**20  # blocks of rows on their way, and what the allocator keeps of them
+BESIDE = 10 * 2**20  # blocks of rows on their way, and what the allocator keeps of them
 
 
 def rises(*folders: Path) -> list[int]:
