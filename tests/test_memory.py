@@ -1,0 +1,58 @@
+"""What a worker gives back once it has loaded."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from worker.memory import CODE, comes_back
+
+ROOT = Path(__file__).parent.parent
+
+PROGRAM = """
+import torch
+from worker.memory import give_back
+
+def mapped() -> int:
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+x = torch.arange(12.0).reshape(3, 4)
+wanted = (x @ x.T).softmax(-1).tolist()
+before = mapped()
+give_back()
+left = mapped()
+assert (x @ x.T).softmax(-1).tolist() == wanted
+print(before - left)
+"""
+
+
+def test_code_is_forgotten_and_runs_again() -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", PROGRAM], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 20 * 1024
+
+
+def test_files_come_back_here(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(10_000))
+    assert comes_back(path)
+
+
+FIELDS = "Size:   8 kB\nRss:   4 kB\nAnonymous:   {} kB\nVmFlags: rd ex\n"
+
+
+def test_only_unchanged_code_of_files_is_forgotten() -> None:
+    maps = (
+        "7f0000000000-7f0000002000 r-xp 00001000 08:01 77 /lib/a b.so\n" + FIELDS.format(0),
+        "7f0000010000-7f0000012000 r-xp 00001000 08:01 77 /lib/changed.so\n" + FIELDS.format(4),
+        "7f0000020000-7f0000022000 rw-p 00001000 08:01 77 /lib/data.so\n" + FIELDS.format(0),
+        "7f0000030000-7f0000032000 r-xp 00000000 00:00 0 \n" + FIELDS.format(0),
+        "7f0000040000-7f0000042000 r-xp 00000000 00:00 0 [vdso]\n" + FIELDS.format(0),
+        "7f0000050000-7f0000052000 r-xp 00001000 08:01 77 /lib/last.so\n" + FIELDS.format(0),
+    )
+    found = [match[1] for match in CODE.finditer("".join(maps))]
+    assert found == ["7f0000000000", "7f0000050000"]
