@@ -44,7 +44,7 @@ STEPS_BETWEEN = 8
 OUTLIER = 2.0
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
-CAUTION = 1.5
+CAUTION = 1.35
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
 CHEAPEST = 0.005  # tokens; noise may make rows look free
@@ -62,8 +62,8 @@ class Stopwatch:
     """Learns from the times of steps what drafts cost.
 
     Least squares over steps that read no prompt of `seconds = base + each * sequences + fixed *
-    (any drafts) + row * drafts`, drawn a little towards a first belief. Older steps fade: where a few
-    slow ones have ended all drafts, the belief comes back.
+    (any drafts) + row * drafts`, drawn a little towards a first belief. Older steps fade: where a
+    few slow ones have ended all drafts, the belief comes back.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Stopwatch:
     def cost(self, sequences: int) -> Cost:
         """The cost of drafts in a step of so many sequences."""
         base, each, fixed, row = self._line.tolist()
-        plain = base + each * sequences
+        plain = base + max(each, 0.0) * sequences
         if plain <= 0:
             return Cost(FIRST_FIXED * sequences, FIRST_ROW)
         scale = CAUTION * sequences / plain
