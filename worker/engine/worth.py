@@ -1,8 +1,8 @@
 """When drafts pay: what drafted tokens cost and how often they are right. Plain numbers.
 
 Both are measured, the cost of the steps and each sequence's own luck, and the length of drafts is
-the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, since equal
-rows are computed together. Where nothing is promised, a sequence has a small allowance to find out
+the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, as far as
+each can pay, since equal rows are computed together. Where nothing is promised, a sequence has a small allowance to find out
 whether that has changed: drafts that never help cost little more than the allowance.
 """
 
@@ -35,13 +35,13 @@ FIRST_FIXED, FIRST_ROW = 0.1, 0.06
 FIRMNESS = (0.01, 1.0, 20.0, 80.0)
 """How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
 
-STEPS_MEMORY = 0.98
+STEPS_MEMORY = 0.95
 """What remains of older steps with each new one of their kind, with drafts or without."""
 
 STEPS_BETWEEN = 8
 """Steps after which the cost is computed anew."""
 
-OUTLIER = 2.0
+OUTLIER = 1.4
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
 CAUTION = 1.35
