@@ -63,8 +63,9 @@ class WorkerSettings(Settings):
     sequences: int = Field(64, ge=1, description="Most sequences that run at once.")
     draft: str = Field(
         "off",
-        description="Where guesses of next tokens come from: `off`, `ngram` (the text so far), or "
-        "a smaller model of the same vocabulary (a folder or Hub id).",
+        description="Where guesses of next tokens come from: `off`, `ngram` (the text so far, "
+        "and what a grammar forces), or a smaller model of the same vocabulary (a folder or "
+        "Hub id).",
     )
     draft_tokens: int = Field(
         8, ge=1, le=32, description="Most guesses in a step; how many pay is measured."

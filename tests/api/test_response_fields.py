@@ -164,6 +164,7 @@ def test_wrong_members_are_named(members: dict[str, Any], param: str) -> None:
         ({"logit_bias": {"9999": 1}}, "logit_bias"),
         ({"input": [{**CALL, "arguments": "{"}]}, "input[0].arguments"),
         ({"input": [RESULT]}, "input[0].call_id"),
+        ({"input": [{"type": "reasoning"}]}, "input"),
         ({"structured_outputs": {"grammar": "start: nothing"}}, "structured_outputs.grammar"),
         ({"structured_outputs": {"regex": "a"}, "min_tokens": 2}, "min_tokens"),
     ],

@@ -15,7 +15,7 @@ from tests.engine.conftest import Bench, MakeBench
 from tests.engine.fakes import ByteVocabulary, PagedModel
 from tests.engine.test_engine import request, sampled
 from worker.engine.draft_model import DraftModel
-from worker.engine.drafts import Drafter, Lookup, Wish
+from worker.engine.drafts import Drafter, Forced, Lookup, Wish
 from worker.engine.limits import Limits
 from worker.engine.pages import Pages
 from worker.engine.request import Grammar, Request, Sampling, Token
@@ -309,6 +309,39 @@ def look_up(text: str, most: int = 4) -> str:
 )
 def test_lookup_goes_on_as_the_text_did_before(text: str, guess: str) -> None:
     assert look_up(text) == guess
+
+
+def test_lookup_grades_a_guess_by_the_common_end() -> None:
+    for text, grade in (("xyz", 0), ("abcX bcY c", 1), ("abcX.bcY.abc", 3), ("a long, a long", 3)):
+        tokens = [ord(letter) for letter in text]
+        sequence = Sequence(request(), lambda _: None, TextStream(ByteVocabulary()), 0, tokens)
+        assert Lookup(4).grade(sequence) == grade
+
+
+class Spelled(Thirds):
+    """Knows its next tokens, as text that is forced would be."""
+
+    def __init__(self, answer: list[int]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def begin(self) -> "Spelled":
+        return Spelled(self.answer)
+
+    def forced(self) -> tuple[int, ...]:
+        return tuple(self.answer[len(self.taken) :]) if len(self.taken) % 4 else ()
+
+
+@pytest.mark.parametrize("sampling", [Sampling(temperature=0), SAMPLED])
+def test_forced_text_is_guessed_and_changes_nothing(sampling: Sampling, bench: MakeBench) -> None:
+    asked = request(grammar=Thirds(), max_tokens=20, sampling=sampling)
+    [expected] = heard(bench(), asked)
+    answer = [token.id for token in expected]
+    for guessed in (answer, [1, *answer]):
+        drafted = bench(drafter=Forced(Lookup(4)))
+        assert heard(drafted, replace(asked, grammar=Spelled(guessed))) == [expected]
+        load = drafted.engine.load()
+        assert (load.accepted_tokens > 4) == (guessed == answer)
 
 
 def test_lookup_forgets_what_has_ended(bench: MakeBench) -> None:

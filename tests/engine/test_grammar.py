@@ -23,6 +23,7 @@ from tests.engine.fakes import PagedModel
 from tests.fakes.vocabulary import byte_tokenizer, llama2_tokenizer, write_folder
 from worker.api.structure import json_rule
 from worker.api.tokenizer import Tokenizer
+from worker.engine.drafts import OFF, Drafter, Forced, Lookup
 from worker.engine.engine import InferenceEngine
 from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
@@ -154,13 +155,15 @@ SCHEMAS: dict[str, Any] = {
 class Bench:
     """An engine with random logits and a real tokenizer."""
 
-    def __init__(self, encoder: Encoder, folder: Path, eos: str, **options: int) -> None:
+    def __init__(
+        self, encoder: Encoder, folder: Path, eos: str, drafter: Drafter, **options: int
+    ) -> None:
         self.tokenizer = Tokenizer.load(write_folder(folder, encoder, eos=eos))
         self.model = PagedModel(**{"page_count": 4000, "context_length": 1000, **options})
         self.model.vocabulary_size = self.tokenizer.size + 5  # padded, as many models are
         ends = self.tokenizer.end_ids
         self.grammars = Grammars(self.tokenizer.source, ends, self.model.vocabulary_size)
-        self.engine = InferenceEngine(self.model, self.tokenizer, Limits(sequences=64))
+        self.engine = InferenceEngine(self.model, self.tokenizer, Limits(sequences=64), drafter)
 
     def lark(self, grammar: str) -> Grammar:
         return self.grammars.compile(Source(grammar, "grammar"))
@@ -193,9 +196,9 @@ KINDS = {"bytes": (byte_tokenizer, "<|im_end|>"), "sentencepiece": (llama2_token
 def bench(tmp_path: Path) -> Iterator[MakeBench]:
     made: list[Bench] = []
 
-    def make(kind: str = "bytes", **options: int) -> Bench:
+    def make(kind: str = "bytes", drafter: Drafter = OFF, **options: int) -> Bench:
         encoder, eos = KINDS[kind]
-        made.append(Bench(encoder(), tmp_path / str(len(made)), eos, **options))
+        made.append(Bench(encoder(), tmp_path / str(len(made)), eos, drafter, **options))
         return made[-1]
 
     yield make
@@ -289,6 +292,31 @@ def test_preempted_sequences_say_the_same(bench: MakeBench) -> None:
     expected = [[token.id for token in tokens] for tokens in roomy.run(*asked(roomy))]
     assert [[token.id for token in tokens] for tokens in narrow.run(*asked(narrow))] == expected
     assert narrow.engine._scheduler.preemptions > 0
+
+
+def test_forced_text_is_allowed_and_asking_changes_no_mask(bench: MakeBench) -> None:
+    it = bench()
+    grammar = it.schema(SCHEMAS["flat"])
+    silent, asked, forced = grammar.begin(), grammar.begin(), 0
+    for id in it.tokenizer.encode('{"name":"x","age":7}', add_special_tokens=False):
+        guesses = asked.forced()
+        forced += len(guesses)
+        size = it.model.vocabulary_size
+        assert not guesses or guesses[0] in allowed_ids(asked, size)
+        assert silent.allowed() == asked.allowed()
+        assert silent.take(id)
+        assert asked.take(id)
+    assert forced > 5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_spelled_control_token_is_guessed_in_vain(kind: str, bench: MakeBench) -> None:
+    said = "a</s><|im_end|>"
+    plain, drafted = bench(kind), bench(kind, drafter=Forced(Lookup(4)))
+    for it in (plain, drafted):
+        [tokens] = it.run(it.request(it.schema({"const": said})))
+        assert json.loads(text(tokens)) == said
+    assert drafted.engine.load().accepted_tokens > 0
 
 
 class Failing:

@@ -50,7 +50,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     with ExitStack() as ends:
         ends.callback(engine.close)
         worker = ends.enter_context(serving(create_app(served, engine, token=SecretStr(TOKEN))))
-        url = ends.enter_context(serving(new_app(store)))
+        url = ends.enter_context(serving(new_app(store, beat_interval_s=600)))
         joins = Join(url=worker, state=state(MODEL)).model_dump_json()
         httpx.post(url + JOIN_PATH, content=joins, headers=FLEET).raise_for_status()
         yield House(url, _authorization(ann), _authorization(root))

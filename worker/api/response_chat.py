@@ -36,12 +36,15 @@ NAMES = (
 
 
 def chat_of(wire: ResponseRequest, items: Sequence[Item]) -> ChatRequest:
-    """`items` are all that the model is to read, but the instructions."""
+    """`items` are all that the model is to read, but the instructions. Raises `BadRequest`."""
     shared = {name: getattr(wire, name) for name in Sampled.model_fields}
     told = [] if wire.instructions is None else [_system(wire.instructions)]
+    messages = [*told, *messages_of(items)]
+    if not messages:
+        raise BadRequest("input: it has no message, only empty reasoning", param="input")
     return ChatRequest(
         **shared,
-        messages=[*told, *messages_of(items)],
+        messages=messages,
         max_completion_tokens=wire.max_output_tokens,
         logprobs=bool(wire.include),
         top_logprobs=wire.top_logprobs,

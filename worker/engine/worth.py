@@ -1,8 +1,8 @@
 """When drafts pay: what drafted tokens cost and how often they are right. Plain numbers.
 
 Both are measured, the cost of the steps and each sequence's own luck, and the length of drafts is
-the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, since equal
-rows are computed together. Where nothing is promised, a sequence has a small allowance to find out
+the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, as far as
+each can pay, since equal rows are computed together. Where nothing is promised, a sequence has a small allowance to find out
 whether that has changed: drafts that never help cost little more than the allowance.
 """
 
@@ -35,16 +35,16 @@ FIRST_FIXED, FIRST_ROW = 0.1, 0.06
 FIRMNESS = (0.01, 1.0, 20.0, 80.0)
 """How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
 
-STEPS_MEMORY = 0.98
+STEPS_MEMORY = 0.95
 """What remains of older steps with each new one of their kind, with drafts or without."""
 
 STEPS_BETWEEN = 8
 """Steps after which the cost is computed anew."""
 
-OUTLIER = 2.0
+OUTLIER = 1.4
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
-CAUTION = 1.5
+CAUTION = 1.35
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
 CHEAPEST = 0.005  # tokens; noise may make rows look free
@@ -62,8 +62,8 @@ class Stopwatch:
     """Learns from the times of steps what drafts cost.
 
     Least squares over steps that read no prompt of `seconds = base + each * sequences + fixed *
-    (any drafts) + row * drafts`, drawn a little towards a first belief. Older steps fade: where a few
-    slow ones have ended all drafts, the belief comes back.
+    (any drafts) + row * drafts`, drawn a little towards a first belief. Older steps fade: where a
+    few slow ones have ended all drafts, the belief comes back.
     """
 
     def __init__(self) -> None:
@@ -90,7 +90,7 @@ class Stopwatch:
     def cost(self, sequences: int) -> Cost:
         """The cost of drafts in a step of so many sequences."""
         base, each, fixed, row = self._line.tolist()
-        plain = base + each * sequences
+        plain = base + max(each, 0.0) * sequences
         if plain <= 0:
             return Cost(FIRST_FIXED * sequences, FIRST_ROW)
         scale = CAUTION * sequences / plain
