@@ -58,12 +58,14 @@ class Worker:
     usage: UsageLog
     app: FastAPI
     execution: Execution
+    kernels: Kernels
     threads: int  # that compute
 
     def close(self) -> None:
-        """Stop the engine, then give back what the execution holds."""
+        """Stop the engine, then give back what execution and kernels hold."""
         self.engine.close()
         self.execution.close()
+        self.kernels.close()
 
 
 def build(settings: WorkerSettings) -> Worker:
@@ -77,11 +79,11 @@ def build(settings: WorkerSettings) -> Worker:
     threads = settings.threads or threads_for(_stored_bytes(folder))
     kernels = _kernels(settings, folder, threads)
     is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels)
-    model = _model(settings, folder, placed.execution, is_embedder)
+    model = _model(settings, folder, placed.execution, kernels, is_embedder)
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
-    drafter = _drafter(settings, model, served)
+    drafter = _drafter(settings, model, served, kernels)
     engine = InferenceEngine(model, served.tokenizer, _limits(settings), drafter)
     readiness, store, usage = Readiness(), ResponseStore(_bounds(settings)), UsageLog()
     app = create_app(
@@ -95,17 +97,18 @@ def build(settings: WorkerSettings) -> Worker:
         collectors=placed.collectors,
     )
     engine.start()
-    return Worker(engine, served, readiness, store, usage, app, placed.execution, threads)
+    return Worker(engine, served, readiness, store, usage, app, placed.execution, kernels, threads)
 
 
 def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
-    """What computes low-bit weights, if there are any; tells torch how many threads are its own."""
+    """What computes attention and low-bit weights; tells torch how many threads are its own."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
-    kernels: Kernels = Twins()
-    if settings.kernels == "native" or form is not None:
-        kernels = find_kernels(threads, required=settings.kernels == "native")
-    # Two pools would wait for each other's threads: low-bit matrices take nearly all of the work.
-    torch.set_num_threads(threads if form is None or isinstance(kernels, Twins) else 1)
+    required = settings.kernels == "native"
+    if form is None:  # torch multiplies: its threads wait awake, so those of attention must not
+        torch.set_num_threads(threads)
+        return find_kernels(threads, spins=0, required=required)
+    kernels = find_kernels(threads, required=required)
+    torch.set_num_threads(threads if isinstance(kernels, Twins) else 1)
     return kernels
 
 
@@ -184,11 +187,16 @@ def _masks(settings: WorkerSettings, gpus: Sequence[Address]) -> tuple[Counts, M
 
 
 def _model(
-    settings: WorkerSettings, folder: Path, execution: Execution, is_embedder: bool
+    settings: WorkerSettings,
+    folder: Path,
+    execution: Execution,
+    kernels: Kernels,
+    is_embedder: bool,
 ) -> Decoder:
     return load_model(
         folder,
         execution=execution,
+        kernels=kernels,
         dtype="bfloat16" if settings.weights == "bf16" else settings.dtype,
         low_bit=_low_bit(settings),
         page_size=settings.page_size,
@@ -212,7 +220,7 @@ def _served(
     )
 
 
-def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafter:
+def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: Kernels) -> Drafter:
     if settings.draft == "off":
         return OFF
     if served.vector_size is not None:
@@ -224,10 +232,10 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served) -> Drafte
     folder = find_model(settings.draft)
     if not served.tokenizer.means_the_same(Tokenizer.load(folder)):
         raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")
-    low_bit = ModelConfig.read(folder).low_bit is not None
     small = load_model(
         folder,
-        execution=LocalExecution(find_kernels() if low_bit else None),
+        execution=LocalExecution(kernels),
+        kernels=kernels,
         dtype=settings.dtype,
         page_size=model.page_size,
         page_count=model.page_count,

@@ -18,6 +18,7 @@ from worker.commands import generate
 from worker.commands.batch import Answers, Outcome, Task, read_tasks
 from worker.commands.generate import answer_all
 from worker.execution.local import LocalExecution
+from worker.kernels.twins import Twins
 
 
 def fake_worker(folder: Path, engine: FakeEngine) -> Worker:
@@ -30,6 +31,7 @@ def fake_worker(folder: Path, engine: FakeEngine) -> Worker:
         UsageLog(),
         create_app(served, engine),
         LocalExecution(),
+        Twins(),
         threads=1,
     )
 

@@ -14,7 +14,7 @@ from worker.engine.step import Step
 from worker.execution.seam import Pace, Part, Pending, Site, SiteSpec, Weight
 from worker.kernels.lowbit import Codes
 from worker.kernels.native import Kernels
-from worker.kernels.packed import Packed, pack
+from worker.kernels.packed import Fused, Packed, pack, pack_gated
 from worker.kernels.twins import Twins
 from worker.model.norm import rms_norm
 
@@ -37,10 +37,16 @@ class LocalExecution:
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
         if weight.codes is None:
             return LookUp(spec, weight) if spec.name == "embed" else Linear(spec, weight)
-        packed, kernels, bias = self._pack(weight.codes), self._kernels, weight.bias
         if spec.name == "embed":
+            packed, kernels = self._pack(weight.codes), self._kernels
             return LowBitLookUp(spec, lambda ids: kernels.look_up(packed, ids))
-        return Linear(spec, weight, lambda x: kernels.multiply(packed, x, bias))
+        return LowBitLinear(spec, self._kernels.linear(self._fuse(spec, weight, weight.codes)))
+
+    def _fuse(self, spec: SiteSpec, weight: Weight, codes: Codes) -> Fused:
+        packed = pack_gated(codes) if spec.silu_multiply else self._pack(codes)
+        if spec.norm is None:
+            return Fused(packed, weight.bias)
+        return Fused(packed, weight.bias, spec.norm.weight, spec.norm.epsilon)
 
     def _pack(self, codes: Codes) -> Packed:
         if codes not in self._packed:
@@ -56,7 +62,7 @@ class LocalExecution:
         return step
 
     def close(self) -> None:
-        self._kernels.close()
+        pass  # the kernels are others' too
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +106,29 @@ class LowBitLookUp:
         return Done(self(x))
 
 
-class Linear:
-    """Prologue, one linear, epilogue. `multiply` is x @ matrix.T + bias, if made already."""
+class LowBitLinear:
+    """Prologue, one linear, epilogue: one kernel."""
 
-    def __init__(
-        self, spec: SiteSpec, weight: Weight, multiply: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
+    def __init__(self, spec: SiteSpec, fused: Callable[[Tensor], Tensor]) -> None:
+        self.sizes = spec.sizes
+        self._fused = fused
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._fused(x)
+
+    def submit(self, x: Tensor) -> Pending:
+        return Done(self(x))
+
+
+class Linear:
+    """Prologue, one linear, epilogue."""
+
+    def __init__(self, spec: SiteSpec, weight: Weight) -> None:
         self.sizes = spec.sizes
         self._norm = spec.norm
         self._silu_multiply = spec.silu_multiply
         # The head is not packed: where it is tied, a packed copy would stand beside the embedding.
-        self._multiply = multiply or multiplier(weight, pack=spec.name != "head")
+        self._multiply = multiplier(weight, pack=spec.name != "head")
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._norm is not None:

@@ -5,7 +5,7 @@ then the codes, four inputs of each output side by side. Read once from its star
 gives each instruction what it multiplies next.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,17 +20,56 @@ SCALES_BYTES = PANEL * torch.bfloat16.itemsize
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A matrix [outputs, inputs] as `panels` uint8 [panels, groups, bytes of scales and codes]."""
+    """A matrix as `panels` uint8 [panels, groups, bytes of scales and codes].
+
+    A `gated` one holds two matrices [outputs, inputs]; their panels take turns.
+    """
 
     panels: Tensor
     outputs: int
     inputs: int
     form: Format
     dtype: torch.dtype
+    gated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A linear with what surrounds it: RMSNorm (Zhang and Sennrich 2019), product, bias.
+
+    `norm` [inputs] are the weights of the first; `bias` has one number for each row of the matrix,
+    or of both where it is gated: then the result is silu(first half) * second half.
+    """
+
+    matrix: Packed
+    bias: Tensor | None = None
+    norm: Tensor | None = None
+    epsilon: float = 0.0
 
 
 def pack(codes: Codes) -> Packed:
     """Reorder codes into panels; the last panel is padded with outputs whose scales are 0."""
+    return Packed(_panels(codes), *codes.shape, codes.form, codes.dtype)
+
+
+def pack_gated(codes: Codes) -> Packed:
+    """The same for two matrices of equal shape, one below the other."""
+    outputs = codes.shape[0] // 2
+    both = _panels(codes.rows(0, outputs)), _panels(codes.rows(outputs, 2 * outputs))
+    panels = torch.stack(both, 1).flatten(0, 1)
+    return Packed(panels, outputs, codes.inputs, codes.form, codes.dtype, gated=True)
+
+
+def unpack(packed: Packed) -> Codes:
+    """The codes that packing was given."""
+    if not packed.gated:
+        return _codes(packed, packed.panels)
+    first, second = (_codes(packed, packed.panels[part::2]) for part in range(2))
+    values = torch.cat((first.values, second.values))
+    return replace(first, values=values, scales=torch.cat((first.scales, second.scales)))
+
+
+def _panels(codes: Codes) -> Tensor:
     (outputs, groups), form = codes.scales.shape, codes.form
     padding = (0, 0, 0, -outputs % PANEL)
     values = functional.pad(codes.values, padding).view(-1, PANEL, groups, form.group_bytes // 4, 4)
@@ -41,14 +80,13 @@ def pack(codes: Codes) -> Packed:
     panels[..., :SCALES_BYTES] = scales.transpose(1, 2).contiguous().view(torch.uint8)
     streams = values.permute(0, 2, 3, 1, 4)  # [panels, groups, fours, outputs, 4]
     panels[..., SCALES_BYTES:].view(streams.shape).copy_(streams)
-    return Packed(panels, outputs, codes.inputs, form, codes.dtype)
+    return panels
 
 
-def unpack(packed: Packed) -> Codes:
-    """The codes that `pack` was given."""
-    panels, groups, _ = packed.panels.shape
-    scales = packed.panels[..., :SCALES_BYTES].contiguous().view(torch.bfloat16)
-    fours = packed.panels[..., SCALES_BYTES:].view(panels, groups, -1, PANEL, FOUR)
+def _codes(packed: Packed, all_panels: Tensor) -> Codes:
+    panels, groups, _ = all_panels.shape
+    scales = all_panels[..., :SCALES_BYTES].contiguous().view(torch.bfloat16)
+    fours = all_panels[..., SCALES_BYTES:].view(panels, groups, -1, PANEL, FOUR)
     return Codes(
         fours.permute(0, 3, 1, 2, 4).reshape(panels * PANEL, -1)[: packed.outputs],
         scales.transpose(1, 2).reshape(panels * PANEL, groups)[: packed.outputs],
