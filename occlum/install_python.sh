@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Makes the images of worker and page for Occlum, whose C library is 2.31: a Python of today's Debian
 # or of a container does not start on it. So Python is built, and packages are chosen, in a Debian 11
-# of their own; nothing of this machine gets into the images.
+# of their own. Of this machine only the kernels get into the images: they ask for no newer C library,
+# and Debian 11's compiler does not know all the instructions that they use.
 #
 #   occlum/install_python.sh                   # root, debootstrap, some minutes, 3 GB of disk
 #   occlum/install_python.sh worker webui both # these images; both: one for --one-instance
@@ -65,7 +66,7 @@ read -ra wanted < <(inside /opt/python/bin/python3 /checkout/homes/requirements.
 read -ra page < <(inside /opt/python/bin/python3 /checkout/homes/requirements.py webui)
 inside /opt/python/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore \
   --only-binary=:all: --constraint /checkout/occlum/versions.txt "${wanted[@]}" "${page[@]}"
-inside /opt/python/bin/python3 /checkout/worker/kernels/build.py
+python3 "$checkout/worker/kernels/build.py"
 for part in "${parts[@]}"; do
   inside sh -c "cd /checkout && /opt/python/bin/python3 -m homes image $part /checkout/occlum/image/$part"
 done

@@ -207,6 +207,18 @@ def test_gramine_s_check_needs_no_gramine(part: str, tmp_path: Path) -> None:
     assert 'enclave_size = "65536M"' in (folder / f"{part}.manifest.in").read_text()
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_manifest_of_an_image_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    folder = tmp_path / "gramine"
+    copy_tracked("gramine", folder)
+    for name in ("worker.manifest.in", "worker.manifest"):
+        (folder / name).touch()
+    words = ["make", "--dry-run", f"ROOT={ROOT}", f"PYTHON={sys.executable}"]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True)
+    assert "homes image worker" in done.stdout
+    assert "gramine-manifest worker.manifest.in worker.manifest" in done.stdout
+
+
 @pytest.mark.skipif(not shutil.which("shellcheck"), reason="shellcheck is not installed")
 def test_scripts_have_no_common_mistakes() -> None:
     done = subprocess.run(["shellcheck", *map(str, SCRIPTS)], capture_output=True, text=True)
