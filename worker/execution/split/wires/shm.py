@@ -26,6 +26,7 @@ from worker.execution.split.address import Address, Identity
 FOLDER = Path("/dev/shm")
 RING_BYTES = 4 * 2**20
 HEAD_BYTES = 4096
+PIECE_BYTES = 2**18  # shown to the reader at once, who takes it while the next is written
 SIZE_BYTES = HEAD_BYTES + 2 * RING_BYTES
 MAGIC = int.from_bytes(b"CLSPRING", "little")
 
@@ -60,7 +61,7 @@ class Shm:
         for piece in pieces:
             left = piece
             while len(left):
-                room = self._until(self._room, deadline)
+                room = min(self._until(self._room, deadline), PIECE_BYTES)
                 self._put(left[:room])
                 left = left[room:]
 

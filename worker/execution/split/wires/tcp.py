@@ -85,9 +85,10 @@ def prepared(connected: socket.socket) -> socket.socket:
     """It sends at once, notices a peer that is gone, and never blocks."""
     connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if is_loopback(connected.getpeername()[0]):
-        for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
-            connected.setsockopt(socket.SOL_SOCKET, buffer, LOOPBACK_BYTES)
+    if is_loopback(connected.getsockname()[0]):
+        with suppress(OSError):  # a library OS may not know it, and all works without
+            for buffer in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                connected.setsockopt(socket.SOL_SOCKET, buffer, LOOPBACK_BYTES)
     connected.setblocking(False)
     return connected
 
