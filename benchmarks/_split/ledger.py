@@ -117,7 +117,8 @@ def _hide(watch: Watch, masking: type[Masking]) -> Callable[..., Any]:
 
     def hide(own: Masking, x: Tensor, factors: Tensor, masks: Any, image: Any) -> Any:
         if image is not None:
-            watch.ledger.checks[Pass(own, "hide", *x.shape, x.dtype)] += 1
+            rows, columns = x.shape
+            watch.ledger.checks[Pass(own, "hide", rows, columns, x.dtype)] += 1
         with watch.phase("mask"):
             return function(own, x, factors, masks, image)
 
@@ -129,7 +130,8 @@ def _reveal(watch: Watch, masking: type[Masking]) -> Callable[..., Any]:
 
     def reveal(own: Masking, products: Any, masks: Any, secret: Any, *rest: Any) -> Any:
         if secret is not None:
-            watch.ledger.checks[Pass(own, "reveal", *products.shape, rest[-1])] += 1
+            rows, columns = products.shape
+            watch.ledger.checks[Pass(own, "reveal", rows, columns, rest[-1])] += 1
         with watch.phase("unmask"):
             return function(own, products, masks, secret, *rest)
 
