@@ -52,7 +52,7 @@ $(RUN): pyproject.toml setup.py $(wildcard worker/kernels/src/*)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || .ci/install python3-venv || { \
 	  echo "error: $(PYTHON) cannot make environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	@command -v g++ >/dev/null || .ci/install g++ || \
-	  echo "warning: no g++, so low-bit weights will be slow; on Debian: apt-get install g++" >&2
+	  echo "warning: no g++, so the worker will be slow; on Debian: apt-get install g++" >&2
 	@echo "Installing Cloister into $(VENV); this happens once and takes a few minutes."
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) -e . | $(SHORT)

@@ -20,7 +20,7 @@ class BuildKernels(build_ext):
         try:
             compiling["build"](Path(self.build_lib, self.get_ext_filename(ext.name)))
         except compiling["CannotCompile"] as problem:
-            self.warn(f"the kernels are left out, low-bit weights will be slow: {problem}")
+            self.warn(f"the kernels are left out, the worker will be slow: {problem}")
 
 
 sources = sorted(map(str, KERNELS.glob("src/*.cpp")))

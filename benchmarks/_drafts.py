@@ -17,6 +17,7 @@ from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.request import Event, Listener, Request, Sampling, Token
 from worker.execution.local import LocalExecution
+from worker.kernels.native import find_kernels
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 from worker.model.source import find_model
@@ -63,7 +64,10 @@ def worth(counts: Sequence[int], rounds: int, most: int) -> Iterator[Worth]:
 
     Both ways use the same weights in memory: two copies were seen to differ by 10 % in speed.
     """
-    model = load_model(find_model("novice"), execution=LocalExecution(), page_count=PAGES)
+    kernels = find_kernels()
+    model = load_model(
+        find_model("novice"), execution=LocalExecution(kernels), kernels=kernels, page_count=PAGES
+    )
     for (kind, skills), count in itertools.product(KINDS.items(), counts):
         yield _worth(model, kind, requests(skills), count, rounds, most)
 

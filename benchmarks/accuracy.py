@@ -1,18 +1,22 @@
 """What low-bit weights cost in accuracy.
 
-    python -m benchmarks.accuracy
+    python -m benchmarks.accuracy --cache ~/.cache/cloister-peers
 
 novice reads fresh conversations: perplexity of the assistant's turns, how far the distributions are
 from those of bf16 (KL divergence, in nats a token), and how often the likeliest token is the same.
 Then random layers of the 1B shape, alone, with activations whose every 64th channel is 50 or 300
 times as large: the relative error of their outputs, beside what llama.cpp's Q4_0 and Q8_0 make of
-the same layers (weights and activations rounded in blocks of 32, as they do). Last line JSON.
+the same layers. llama.cpp itself computes them: it is compiled for `benchmarks.peers`, whose cache
+it stands in. Last line JSON.
 """
 
 import argparse
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from random import Random
 
 import torch
@@ -22,11 +26,14 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks._peers.catalogue import LLAMA_CPP
+from benchmarks._peers.environment import prepare
+from benchmarks._peers.ggml_layer import Ggml
 from worker.engine.step import Segment, Step
 from worker.execution.local import LocalExecution
 from worker.kernels.lowbit import INT4, INT8, Format, quantise
 from worker.kernels.native import Kernels, find_kernels
-from worker.kernels.packed import pack
+from worker.kernels.packed import Fused, pack
 from worker.model.load import LowBit, load_model
 from worker.model.source import find_model
 from worker.novice.batches import Row, to_row
@@ -36,7 +43,7 @@ from worker.novice.template import TEMPLATE
 
 FORMS: Mapping[str, Format] = {"int8": INT8, "int4": INT4}
 UNSEEN = 987_654  # a seed that training did not use
-BLOCK, OUTLIER_EVERY = 32, 64
+OUTLIER_EVERY = 64
 PAGE_SIZE, PAGES = 16, 128
 
 Figures = dict[str, float]
@@ -46,9 +53,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--conversations", type=int, default=200, help="that novice reads")
     parser.add_argument("--rows", type=int, default=64, help="of activations, for random layers")
+    parser.add_argument("--cache", type=Path, required=True, help="folder of benchmarks.peers")
     options = parser.parse_args()
     kernels = find_kernels()
-    told = {**novice(options.conversations, kernels), **layers(options.rows, kernels)}
+    folder = prepare(LLAMA_CPP, options.cache.expanduser().resolve(), os.cpu_count() or 1)
+    ggml = Ggml(folder / "build" / "bin")
+    told = {**novice(options.conversations, kernels), **layers(options.rows, kernels, ggml)}
     for title in dict.fromkeys(name.split(":")[0] for name in told):
         rows = {n: v for n, v in told.items() if n.startswith(title + ":")}
         table = Table(title, *next(iter(rows.values())))
@@ -83,7 +93,7 @@ def logits(form: LowBit, rows: list[Row], kernels: Kernels) -> Iterator[Tensor]:
     """Logits [places, vocabulary] of each row."""
     folder, pages = find_model("novice"), tuple(range(PAGES))
     execution = LocalExecution(kernels)
-    model = load_model(folder, execution=execution, low_bit=form, page_count=PAGES)
+    model = load_model(folder, execution=execution, kernels=kernels, low_bit=form, page_count=PAGES)
     for row in rows:
         step = Step((Segment(tuple(row.tokens), 0, pages, len(row.tokens)),))
         yield model.forward(step)[row.where]
@@ -100,12 +110,13 @@ def compare(rows: list[Row], exact: list[Tensor], found: list[Tensor]) -> Figure
     }
 
 
-def layers(rows: int, kernels: Kernels) -> dict[str, Figures]:
+def layers(rows: int, kernels: Kernels, ggml: Ggml) -> dict[str, Figures]:
     """Relative errors of a layer's outputs, by how large its outlier channels are."""
     ways: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-        **{name: _ours(form, kernels) for name, form in FORMS.items()},
-        "Q8_0": lambda x, w: blocks_of_8(x) @ blocks_of_8(w).T,
-        "Q4_0": lambda x, w: blocks_of_8(x) @ blocks_of_4(w).T,
+        "int8": _ours(INT8, kernels),
+        "Q8_0": partial(ggml.multiply, "Q8_0"),
+        "int4": _ours(INT4, kernels),
+        "Q4_0": partial(ggml.multiply, "Q4_0"),
     }
     told: dict[str, Figures] = {f"layer:{name}": {} for name in ways}
     for outliers in (1, 50, 300):
@@ -120,22 +131,7 @@ def layers(rows: int, kernels: Kernels) -> dict[str, Figures]:
 
 
 def _ours(form: Format, kernels: Kernels) -> Callable[[Tensor, Tensor], Tensor]:
-    return lambda x, weight: kernels.multiply(pack(quantise(weight, form)), x)
-
-
-def blocks_of_8(numbers: Tensor) -> Tensor:
-    """llama.cpp's Q8_0: the largest of a block becomes 127."""
-    blocks = numbers.view(-1, BLOCK)
-    scale = blocks.abs().amax(-1, keepdim=True) / 127
-    return ((blocks / scale).round() * scale.half().float()).view(numbers.shape)
-
-
-def blocks_of_4(numbers: Tensor) -> Tensor:
-    """llama.cpp's Q4_0: the largest of a block becomes -8."""
-    blocks = numbers.view(-1, BLOCK)
-    scale = blocks.gather(-1, blocks.abs().argmax(-1, keepdim=True)) / -8
-    codes = (blocks / scale + 8.5).floor().clamp(0, 15) - 8
-    return (codes * scale.half().float()).view(numbers.shape)
+    return lambda x, weight: kernels.linear(Fused(pack(quantise(weight, form))))(x)
 
 
 if __name__ == "__main__":

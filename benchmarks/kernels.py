@@ -76,7 +76,9 @@ def main() -> None:
 
 def build(name: str, form: Format | None, kernels: Kernels) -> Decoder:
     pages = 16 * (CONTEXT // PAGE_SIZE + 1) + PROMPT // PAGE_SIZE
-    return random_model(name, execution=LocalExecution(kernels), form=form, page_count=pages)
+    return random_model(
+        name, execution=LocalExecution(kernels), kernels=kernels, form=form, page_count=pages
+    )
 
 
 def prefill() -> Step:

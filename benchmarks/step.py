@@ -45,6 +45,8 @@ from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
 from worker.engine.request import Event, Grammar, Request, Sampling, Token
 from worker.execution.local import LocalExecution
+from worker.kernels.native import find_kernels
+from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
 from worker.model.load import load_model, random_model
 from worker.model.shapes import SHAPES
@@ -144,14 +146,16 @@ def parse() -> argparse.Namespace:
 def build(options: argparse.Namespace) -> Decoder:
     tokens = max(options.sequences) * (options.prompt + options.decode + 16)
     pages = -(-tokens // 16) * 2
-    if options.model in SHAPES:
-        model = random_model(options.model, execution=LocalExecution(), page_count=pages)
-    else:
-        folder = find_model(options.model)
-        model = load_model(folder, execution=LocalExecution(), page_count=pages)
-    size = weights_bytes(model.config, torch.bfloat16)
-    torch.set_num_threads(options.threads or threads_for(size))
-    return model
+    named = options.model in SHAPES
+    config = SHAPES[options.model] if named else ModelConfig.read(find_model(options.model))
+    threads = options.threads or threads_for(weights_bytes(config, torch.bfloat16))
+    torch.set_num_threads(threads)
+    kernels = find_kernels(threads)
+    execution = LocalExecution(kernels)
+    if named:
+        return random_model(options.model, execution=execution, kernels=kernels, page_count=pages)
+    folder = find_model(options.model)
+    return load_model(folder, execution=execution, kernels=kernels, page_count=pages)
 
 
 def schema(options: argparse.Namespace, model: Decoder) -> Grammar:

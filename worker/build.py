@@ -63,7 +63,7 @@ class Worker:
     threads: int  # that compute
 
     def close(self) -> None:
-        """Stop the engine, then give back what the execution holds, and the kernels' threads."""
+        """Stop the engine, then give back what execution and kernels hold."""
         self.engine.close()
         self.execution.close()
         self.kernels.close()
@@ -80,7 +80,7 @@ def build(settings: WorkerSettings) -> Worker:
     threads = settings.threads or threads_for(_stored_bytes(folder))
     kernels = _kernels(settings, folder, threads)
     is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels)
-    model = _model(settings, folder, placed.execution, is_embedder)
+    model = _model(settings, folder, placed.execution, kernels, is_embedder)
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
@@ -105,11 +105,14 @@ def build(settings: WorkerSettings) -> Worker:
 
 
 def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
-    """What draws tokens and computes low-bit weights; tells torch how many threads are its own."""
+    """What computes low-bit weights and attention, and draws; tells torch its threads."""
     form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
-    kernels = find_kernels(threads, required=settings.kernels == "native")
-    # Two pools would wait for each other's threads: low-bit matrices take nearly all of the work.
-    torch.set_num_threads(threads if form is None or isinstance(kernels, Twins) else 1)
+    required = settings.kernels == "native"
+    if form is None:  # torch multiplies: its threads wait awake, so those of attention must not
+        torch.set_num_threads(threads)
+        return find_kernels(threads, spins=0, required=required)
+    kernels = find_kernels(threads, required=required)
+    torch.set_num_threads(threads if isinstance(kernels, Twins) else 1)
     return kernels
 
 
@@ -188,11 +191,16 @@ def _masks(settings: WorkerSettings, gpus: Sequence[Address]) -> tuple[Counts, M
 
 
 def _model(
-    settings: WorkerSettings, folder: Path, execution: Execution, is_embedder: bool
+    settings: WorkerSettings,
+    folder: Path,
+    execution: Execution,
+    kernels: Kernels,
+    is_embedder: bool,
 ) -> Decoder:
     return load_model(
         folder,
         execution=execution,
+        kernels=kernels,
         dtype="bfloat16" if settings.weights == "bf16" else settings.dtype,
         low_bit=_low_bit(settings),
         page_size=settings.page_size,
@@ -228,10 +236,10 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: 
     folder = find_model(settings.draft)
     if not served.tokenizer.means_the_same(Tokenizer.load(folder)):
         raise BadModel(f"draft = {settings.draft}: its vocabulary is not that of {settings.model}")
-    low_bit = ModelConfig.read(folder).low_bit is not None
     small = load_model(
         folder,
-        execution=LocalExecution(find_kernels() if low_bit else None),
+        execution=LocalExecution(kernels),
+        kernels=kernels,
         dtype=settings.dtype,
         page_size=model.page_size,
         page_count=model.page_count,

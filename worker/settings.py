@@ -48,8 +48,8 @@ class WorkerSettings(Settings):
     )
     kernels: Literal["auto", "native"] = Field(
         "auto",
-        description="What computes low-bit weights: auto takes PyTorch, slowly, where the compiled "
-        "kernels are missing; native refuses to start then.",
+        description="What computes attention and low-bit weights: auto takes PyTorch, slowly, "
+        "where the compiled kernels are missing; native refuses to start then.",
     )
     threads: int = Field(
         0,

@@ -17,7 +17,8 @@ from worker.execution.split import arithmetic
 from worker.execution.split.check import Check
 from worker.execution.split.link import Call, Link
 from worker.execution.split.masks import LocalPool
-from worker.model import decoder
+from worker.kernels.attention_native import AttentionNative
+from worker.kernels.attention_twin import AttentionTwin
 
 Phase = Literal["quantise", "mask", "send", "wait", "unmask", "verify", "attention"]
 
@@ -29,7 +30,8 @@ PLACES: tuple[tuple[object, str, Phase], ...] = (
     (arithmetic, "masked", "mask"),
     (arithmetic, "unmasked", "unmask"),
     (arithmetic, "from_fixed", "unmask"),
-    (decoder, "attend", "attention"),
+    (AttentionNative, "__call__", "attention"),
+    (AttentionTwin, "__call__", "attention"),
 )
 
 

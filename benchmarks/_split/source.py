@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from worker.execution.seam import Execution
+from worker.kernels.native import find_kernels
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
 from worker.model.load import build
@@ -38,7 +39,8 @@ class Source:
     def decoder(self, execution: Execution, dtype: torch.dtype, tokens: int) -> Decoder:
         """With room for so many tokens in the cache."""
         pages = -(-tokens // PAGE_SIZE)
-        return build(self.config, self.weights(dtype), execution, PAGE_SIZE, pages, None)
+        weights, kernels = self.weights(dtype), find_kernels()
+        return build(self.config, weights, execution, kernels, PAGE_SIZE, pages, None)
 
     @property
     def _folder(self) -> Path:

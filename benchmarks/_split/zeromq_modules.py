@@ -20,9 +20,10 @@ from torch.nn import functional
 from benchmarks._split.ledger import Watch
 from benchmarks._split.modules import Modules
 from cloister.errors import BadModel
+from worker.kernels.attention import Rotation
 from worker.model.config import ModelConfig
 from worker.model.norm import rms_norm
-from worker.model.rope import Rope, Rotation
+from worker.model.rope import Rope
 
 REPLY_S = 600  # a server that died would be waited for without end otherwise
 
@@ -109,7 +110,7 @@ class Uncached:
         self._client = client
         self._watch = watch
         self._causal = causal
-        self._rope = Rope(config.rope, config.head_dim, torch.float32)
+        self._rope = Rope(config.rope, config.head_dim)
         self._norms = client.norms()
 
     @torch.inference_mode()

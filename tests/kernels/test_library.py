@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from cloister.errors import BadSettings
+from tests.kernels.conftest import TILES
 from worker.build import build as build_worker
 from worker.kernels import native
 from worker.kernels.build import LIBRARY, CannotCompile, build
@@ -39,6 +40,30 @@ def test_needs_the_c_library_alone(compiled: Path) -> None:
 def test_best_variant_comes_first(library: Library) -> None:
     assert list(library.variants())[-1] == "portable"
     assert Native(library).name == next(iter(library.variants()))
+
+
+def test_variant_that_computes_wrongly_is_not_used(
+    tmp_path: Path, library: Library, caplog: pytest.LogCaptureFixture
+) -> None:
+    if "avx512" not in library.variants():
+        pytest.skip("tiles are beside AVX-512")
+    tiles = tmp_path / "tiles.h"
+    tiles.write_text(f'#include "{TILES}"\n#undef _tile_dpbsud\n#define _tile_dpbsud(...)\n')
+    build(tmp_path / LIBRARY, tiles=tiles)
+    with caplog.at_level(logging.WARNING):
+        assert "amx" not in Library(tmp_path / LIBRARY).variants()
+    assert "amx are not used" in caplog.text
+
+
+def test_compiler_that_knows_no_amx_leaves_it_out(
+    tmp_path: Path, library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = tmp_path / "old-compiler"
+    old.write_text('#!/bin/sh\ncase "$*" in *-mamx*) exit 1;; esac\nexec g++ "$@"\n')
+    old.chmod(0o755)
+    monkeypatch.setenv("CXX", str(old))
+    build(tmp_path / LIBRARY)
+    assert Library(tmp_path / LIBRARY).variants().keys() == library.variants().keys() - {"amx"}
 
 
 def absent(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
@@ -122,4 +147,4 @@ def test_sanitizers_find_nothing(compiled: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", script, path], env=environment, capture_output=True, text=True
     )
-    assert (done.returncode, done.stdout) == (0, "compared 147\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, "compared 183\n"), done.stderr

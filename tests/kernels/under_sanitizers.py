@@ -6,11 +6,12 @@ from pathlib import Path
 
 import torch
 
+from tests.kernels.attending import Text, heads_of
 from worker.kernels.draw import Rule, draw
 from worker.kernels.library import Library
 from worker.kernels.lowbit import INT4, INT8, Format, quantise
 from worker.kernels.native import Native
-from worker.kernels.packed import pack
+from worker.kernels.packed import Fused, pack, pack_gated
 from worker.kernels.twins import Twins
 
 
@@ -24,16 +25,19 @@ def main() -> None:
         (1, 5, 6, 13),
         ((33, 50), (64, 96)),
     ):
-        matrix = pack(quantise(torch.randn(outputs, inputs).to(dtype), form))
-        x, bias = torch.randn(rows, inputs).to(dtype), torch.randn(outputs).to(dtype)
-        wanted = Twins().multiply(matrix, x, bias)
+        codes = quantise(torch.randn(2 * outputs, inputs).to(dtype), form)
+        matrix, x = pack(codes), torch.randn(rows, inputs).to(dtype)
+        bias, norm = torch.randn(2 * outputs).to(dtype), torch.randn(inputs).to(dtype)
+        linears = Fused(matrix, bias), Fused(pack_gated(codes), bias, norm, 1e-5)
         for variant in library.variants():
             kernels = Native(library, variant, threads=2)
-            assert torch.equal(kernels.multiply(matrix, x, bias), wanted)
+            for fused in linears:
+                assert torch.equal(kernels.linear(fused)(x), Twins().linear(fused)(x))
             kernels.look_up(matrix, torch.tensor([0, outputs - 1]))
             kernels.close()
             count += 1
-    sys.stdout.write(f"compared {count + drawn(library)}\n")
+    count += attend(library) + drawn(library)
+    sys.stdout.write(f"compared {count}\n")
 
 
 def drawn(library: Library) -> int:
@@ -52,6 +56,25 @@ def drawn(library: Library) -> int:
         assert one.draw(rows, rules) == draw(rows, rules)
         one.close()
     return len(kernels)
+
+
+def attend(library: Library) -> int:
+    """The same for attention; the number of comparisons."""
+    count = 0
+    for heads, dtype, page_size, variant in product(
+        (heads_of(), heads_of(3, 3, 18, norms=True), heads_of(8, 1, 64, window=70)),
+        (torch.float32, torch.bfloat16),
+        (2, 16),
+        library.variants(),
+    ):
+        text = Text(heads, [1, 130, 65], dtype, page_size)
+        kernels = Native(library, variant, threads=2)
+        torch.testing.assert_close(
+            text.at_once(kernels), text.at_once(Twins()), rtol=0.016, atol=0.016
+        )
+        kernels.close()
+        count += 1
+    return count
 
 
 main()

@@ -19,6 +19,7 @@ from tests.model.checkpoints import (
     scattered,
     whole,
 )
+from worker.kernels.native import Kernels
 from worker.model.decoder import Decoder
 
 LLAMA3 = {
@@ -64,14 +65,17 @@ class Pair:
     theirs: transformers.PreTrainedModel
     folder: Path
     ours: Decoder
+    kernels: Kernels
 
 
 @pytest.fixture(scope="module", params=CASES)
-def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Pair:
+def pair(
+    request: pytest.FixtureRequest, kernels: Kernels, tmp_path_factory: pytest.TempPathFactory
+) -> Pair:
     family, changes = CASES[request.param]
     folder = tmp_path_factory.mktemp(request.param)
     theirs = save(config_of(family, **changes), folder)
-    return Pair(theirs, folder, ours(folder))
+    return Pair(theirs, folder, ours(folder, kernels=kernels), kernels)
 
 
 def test_logits_equal_transformers(pair: Pair) -> None:
@@ -88,7 +92,8 @@ def test_64_greedy_tokens_equal_transformers(pair: Pair) -> None:
 
 def test_bfloat16_stays_close_to_transformers_bfloat16(pair: Pair) -> None:
     tokens = prompt(60)
-    logits = ours(pair.folder, dtype="bfloat16").forward(whole(tokens, scattered()))
+    model = ours(pair.folder, dtype="bfloat16", kernels=pair.kernels)
+    logits = model.forward(whole(tokens, scattered()))
     exact = reference_logits(pair.theirs, tokens)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(pair.folder, dtype=torch.bfloat16)
     error = difference(reference_logits(theirs, tokens), exact)

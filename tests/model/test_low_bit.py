@@ -9,9 +9,22 @@ from safetensors import safe_open
 
 from cloister.cli import main as cloister
 from cloister.errors import BadModel
-from tests.model.checkpoints import config_of, difference, ours, prompt, save, scattered, whole
+from tests.model.checkpoints import (
+    PAGE_SIZE,
+    config_of,
+    difference,
+    ours,
+    prompt,
+    save,
+    scattered,
+    whole,
+)
 from worker.engine.step import Segment, Step
+from worker.execution.local import LocalExecution
+from worker.kernels.library import Library
 from worker.kernels.lowbit import INT4, INT8, Format
+from worker.kernels.native import Native
+from worker.model.decoder import Decoder
 from worker.model.load import LowBit
 from worker.model.weights import INDEX, SINGLE
 from worker.settings import WorkerSettings
@@ -67,14 +80,37 @@ def test_file_is_a_plain_safetensors_file(tmp_path: Path) -> None:
     assert (scales.dtype, tuple(scales.shape)) == (torch.bfloat16, (48, 3))
 
 
-def test_batch_equals_alone_to_the_bit(tmp_path: Path) -> None:
-    model = ours(saved(tmp_path), low_bit=INT4)
-    pages = [scattered()[index::8][:3] for index in range(4)]
-    texts = [prompt(9, seed=index) for index in range(4)]
-    steps = [Segment(text, 0, own, 1) for text, own in zip(texts, pages, strict=True)]
-    together = model.forward(Step(tuple(steps)))
-    alone = torch.cat([model.forward(Step((one,))) for one in steps])
+@pytest.fixture
+def exact(tmp_path: Path, library: Library) -> Decoder:
+    """A model all of whose sums have one order."""
+    native = Native(library)
+    execution = LocalExecution(native)
+    return ours(saved(tmp_path), low_bit=INT4, execution=execution, kernels=native)
+
+
+def test_batch_equals_alone_to_the_bit(exact: Decoder) -> None:
+    lengths = (9, 40, 70, 1)
+    pages = [scattered()[index::4] for index in range(4)]
+    texts = [prompt(length, seed=length) for length in lengths]
+    steps = [
+        Segment(text, 0, own[: len(text) // PAGE_SIZE + 1], 1)
+        for text, own in zip(texts, pages, strict=True)
+    ]
+    together = exact.forward(Step(tuple(steps)))
+    alone = torch.cat([exact.forward(Step((one,))) for one in steps])
     assert torch.equal(together, alone)
+
+
+@pytest.mark.parametrize("sizes", [[1] * 80, [64, 16], [33, 1, 46]])
+def test_chunked_equals_at_once_to_the_bit(exact: Decoder, sizes: list[int]) -> None:
+    text, pages = prompt(80), scattered()
+    at_once = exact.forward(whole(text, pages))
+    parts, start = [], 0
+    for size in sizes:
+        chunk = text[start : start + size]
+        parts.append(exact.forward(Step((Segment(chunk, start, pages, size),))))
+        start += size
+    assert torch.equal(torch.cat(parts), at_once)
 
 
 @pytest.mark.parametrize("low_bit", ["none", INT8])

@@ -79,3 +79,19 @@ def test_what_is_under_way_is_abandoned_when_one_fails() -> None:
         in_turn(pieces.flows("abc"), 2)
     assert pieces.answers["b2"].abandoned
     assert "c1" not in pieces.answers
+
+
+def test_what_is_under_way_is_abandoned_when_another_cannot_begin() -> None:
+    pieces = Pieces()
+
+    def broken() -> Flow:
+        raise ConnectionError
+        yield pieces.answers["a1"]
+
+    def flows() -> Iterator[Flow]:
+        yield pieces.flow("a")
+        yield broken()
+
+    with pytest.raises(ConnectionError):
+        in_turn(flows(), 2)
+    assert pieces.answers["a1"].abandoned

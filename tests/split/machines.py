@@ -21,6 +21,7 @@ from worker.execution.split.stream import MaskStream
 from worker.execution.split.wire import Header, Op
 from worker.gpu.server import Server
 from worker.gpu.shelf import Shelf, load_shelf
+from worker.kernels.native import Kernels
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 
@@ -91,6 +92,7 @@ def split(
     at_once: int = 2,
     token: bytes = b"",
     deadline_s: float = 20.0,
+    kernels: Kernels | None = None,
 ) -> Iterator[tuple[Decoder, SplitExecution]]:
     """A decoder whose linears the servers behind `connects` compute, and its execution."""
     named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
@@ -98,7 +100,8 @@ def split(
     masks = masks or (NoMasks() if numbers == "clear" else pool())
     execution = SplitExecution(calls, masks, numbers=numbers, token=token, deadline_s=deadline_s)
     try:
-        decoder = load_model(folder, execution=execution, page_size=PAGE_SIZE, page_count=PAGES)
+        sizes = {"page_size": PAGE_SIZE, "page_count": PAGES}
+        decoder = load_model(folder, execution=execution, kernels=kernels, **sizes)
         execution.start()
         yield decoder, execution
     finally:

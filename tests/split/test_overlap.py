@@ -75,7 +75,7 @@ def test_so_many_calls_are_under_way(folder: Path, server: Server, at_once: int)
 
     with split(folder, connect, at_once=at_once) as (decoder, execution):
         decoder.forward(STEPS[0])
-        assert execution.counts.calls == 4 * 2 * 3 + 1  # 128 rows, 128 rows, 22 and 3 rows
+        assert execution.counts.calls == 4 * 2 * 3 + 1  # 128 rows, 128 rows, 25 rows
     assert wires[0].most == at_once
     assert wires[0].under_way == 0
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 from worker.engine.step import Step
 from worker.execution.seam import Pace, Part, Pending, Site, SiteSpec, Weight
 from worker.kernels.native import Kernels
+from worker.kernels.packed import Fused, Packed
 from worker.kernels.twins import Twins
 from worker.model.norm import rms_norm
 
@@ -31,12 +32,12 @@ class LocalExecution:
         self._always: AbstractContextManager[None] = nullcontext()
 
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
-        packed, kernels, bias = weight.packed, self._kernels, weight.bias
+        packed, kernels = weight.packed, self._kernels
         if packed is None:
             return LookUp(spec, weight) if spec.name == "embed" else Linear(spec, weight)
         if spec.name == "embed":
             return LowBitLookUp(spec, lambda ids: kernels.look_up(packed, ids))
-        return Linear(spec, weight, lambda x: kernels.multiply(packed, x, bias))
+        return LowBitLinear(spec, kernels.linear(_fuse(spec, weight, packed)))
 
     def resident(self, part: Part) -> AbstractContextManager[None]:
         del part  # all parts are in memory
@@ -47,7 +48,14 @@ class LocalExecution:
         return step
 
     def close(self) -> None:
-        self._kernels.close()
+        pass  # the kernels are others' too
+
+
+def _fuse(spec: SiteSpec, weight: Weight, packed: Packed) -> Fused:
+    assert packed.gated == spec.silu_multiply, "gate and up are packed for what follows them"
+    if spec.norm is None:
+        return Fused(packed, weight.bias)
+    return Fused(packed, weight.bias, spec.norm.weight, spec.norm.epsilon)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +99,29 @@ class LowBitLookUp:
         return Done(self(x))
 
 
-class Linear:
-    """Prologue, one linear, epilogue. `multiply` is x @ matrix.T + bias, if made already."""
+class LowBitLinear:
+    """Prologue, one linear, epilogue: one kernel."""
 
-    def __init__(
-        self, spec: SiteSpec, weight: Weight, multiply: Callable[[Tensor], Tensor] | None = None
-    ) -> None:
+    def __init__(self, spec: SiteSpec, fused: Callable[[Tensor], Tensor]) -> None:
+        self.sizes = spec.sizes
+        self._fused = fused
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._fused(x)
+
+    def submit(self, x: Tensor) -> Pending:
+        return Done(self(x))
+
+
+class Linear:
+    """Prologue, one linear, epilogue."""
+
+    def __init__(self, spec: SiteSpec, weight: Weight) -> None:
         self.sizes = spec.sizes
         self._norm = spec.norm
         self._silu_multiply = spec.silu_multiply
         # The head is not packed: where it is tied, a packed copy would stand beside the embedding.
-        self._multiply = multiply or multiplier(weight, pack=spec.name != "head")
+        self._multiply = multiplier(weight, pack=spec.name != "head")
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._norm is not None:

@@ -1,1 +1,1 @@
-"""Kernels in C++ for one linear at a time, and their PyTorch twins."""
+"""Kernels in C++ for linears and attention, and their PyTorch twins."""

@@ -31,10 +31,15 @@ COMMON = (
     *("-fno-exceptions", "-fno-rtti", "-fno-math-errno", "-fno-trapping-math"),
     "-ffp-contract=off",  # a * b + c is two roundings everywhere: variants agree to the bit
 )
-PLAIN = ("interface", "look_up", "pool", "portable")
+PLAIN = ("agree", "interface", "look_up", "pool", "portable", "attend_portable")
+AVX2 = ("-mavx2", "-mfma")
+AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
+AMX = (*AVX512, "-mamx-tile", "-mamx-int8")
 X86: dict[str, Sequence[str]] = {
-    "avx2": ("-mavx2",),
-    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"),
+    "avx2": AVX2,
+    "attend_avx2": AVX2,
+    "avx512": AVX512,
+    "attend_avx512": AVX512,
 }
 LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")
 LIBRARIES = ("-lc", "-lgcc")
@@ -45,9 +50,12 @@ class CannotCompile(Exception):
     """There is no compiler, or it failed; the text is for people."""
 
 
-def build(out: Path, *, sanitize: bool = False) -> None:
-    """Compile the library to `out`. Raises `CannotCompile`; then `out` is as it was."""
-    extra = SANITIZE if sanitize else ()
+def build(out: Path, *, sanitize: bool = False, tiles: Path | None = None) -> None:
+    """Compile the library to `out`; `tiles`, a header, takes the place of AMX's instructions.
+
+    Raises `CannotCompile`; then `out` is as it was.
+    """
+    extra = (*(SANITIZE if sanitize else ()), *([f'-DEMULATED_TILES="{tiles}"'] if tiles else []))
     with tempfile.TemporaryDirectory() as folder:
         objects = [_compile(name, flags, extra, Path(folder)) for name, flags in _parts().items()]
         made = Path(folder) / LIBRARY
@@ -60,9 +68,16 @@ def build(out: Path, *, sanitize: bool = False) -> None:
 
 
 def _parts() -> dict[str, Sequence[str]]:
-    """Names of sources, each with the flags of its own."""
-    plain: dict[str, Sequence[str]] = dict.fromkeys(PLAIN, ())
-    return plain | X86 if platform.machine() in ("x86_64", "AMD64") else plain
+    """Names of sources, each with the flags of its own; AMX if the compiler knows it."""
+    parts: dict[str, Sequence[str]] = dict.fromkeys(PLAIN, ())
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return parts
+    parts |= X86
+    try:
+        _run(*_compiler(), *AMX, "-fsyntax-only", "-x", "c++", os.devnull)
+    except CannotCompile:
+        return parts
+    return parts | {"amx": AMX, "interface": ("-DHAS_AMX",)}
 
 
 def _compile(name: str, flags: Sequence[str], extra: Sequence[str], folder: Path) -> str:

@@ -1,12 +1,15 @@
 """The compiled library: found, opened and told apart from one of another version."""
 
 import ctypes
+import logging
 import threading
 from pathlib import Path
 
 from worker.kernels.build import LIBRARY
 
-VERSION = 2  # of the interface, as in src/interface.cpp
+log = logging.getLogger(__name__)
+
+VERSION = 4  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
 
 
@@ -26,6 +29,18 @@ class Matrix(ctypes.Structure):
     )
 
 
+class Linear(ctypes.Structure):
+    """`Linear` of src/format.h."""
+
+    _fields_ = (
+        ("matrix", Matrix),
+        ("bias", ctypes.c_void_p),
+        ("norm", ctypes.c_void_p),
+        ("epsilon", ctypes.c_float),
+        ("gated", ctypes.c_int32),
+    )
+
+
 class Rows(ctypes.Structure):
     """`Rows` of src/format.h."""
 
@@ -36,18 +51,32 @@ class Rows(ctypes.Structure):
     )
 
 
-class Product(ctypes.Structure):
-    """`Product` of src/format.h."""
+class Heads(ctypes.Structure):
+    """`Heads` of src/attention.h."""
 
     _fields_ = (
-        ("matrix", Matrix),
-        ("input", Rows),
-        ("output", Rows),
-        ("bias", ctypes.c_void_p),
+        ("pages", ctypes.c_void_p),
+        ("norms", ctypes.c_void_p),
+        ("window", ctypes.c_int64),
+        ("type", ctypes.c_int32),
+        ("heads", ctypes.c_int32),
+        ("kv_heads", ctypes.c_int32),
+        ("head_dim", ctypes.c_int32),
+        ("page_size", ctypes.c_int32),
+        ("epsilon", ctypes.c_float),
+    )
+
+
+class Places(ctypes.Structure):
+    """`Places` of src/attention.h."""
+
+    _fields_ = (
+        ("runs", ctypes.c_void_p),
+        ("pages", ctypes.c_void_p),
+        ("cosines", ctypes.c_void_p),
+        ("sines", ctypes.c_void_p),
+        ("run_count", ctypes.c_int64),
         ("rows", ctypes.c_int64),
-        ("values", ctypes.c_void_p),
-        ("scales", ctypes.c_void_p),
-        ("starts", ctypes.c_void_p),
     )
 
 
@@ -80,10 +109,13 @@ class Library:
         if found != VERSION:
             raise NoLibrary(f"{path.name} is of another version; compile it again")
         self._functions.cloister_name.restype = ctypes.c_char_p
-        self.multiply = self._function("multiply", ctypes.c_int32, ctypes.POINTER(Product))
-        matrix, rows = ctypes.POINTER(Matrix), ctypes.POINTER(Rows)
-        self.look_up = self._function("look_up", matrix, ctypes.c_void_p, ctypes.c_int64, rows)
-        self.draw = self._function("draw", ctypes.c_int32, ctypes.POINTER(Draw))
+        matrix, linear, rows = map(ctypes.POINTER, (Matrix, Linear, Rows))
+        variant, address, count = ctypes.c_int32, ctypes.c_void_p, ctypes.c_int64
+        self.multiply = self._function("multiply", variant, linear, rows, rows, count, address)
+        self.look_up = self._function("look_up", matrix, address, count, rows)
+        heads, places = map(ctypes.POINTER, (Heads, Places))
+        self.attend = self._function("attend", variant, heads, places, address, address)
+        self.draw = self._function("draw", variant, ctypes.POINTER(Draw))
 
     def _function(self, name: str, *types: object) -> "ctypes._NamedFuncPointer":
         function = self._functions[f"cloister_{name}"]
@@ -92,13 +124,19 @@ class Library:
         return function
 
     def variants(self) -> dict[str, int]:
-        """Numbers of the variants that run on this machine, by name, best first."""
-        functions = self._functions
-        return {
-            functions.cloister_name(index).decode(): index
-            for index in range(functions.cloister_variants())
-            if functions.cloister_runs_here(index)
-        }
+        """Numbers of the variants that run right on this machine, by name, best first.
+
+        Each has multiplied something small, compared with the portable one.
+        """
+        found: dict[str, int] = {}
+        for index in range(self._functions.cloister_variants()):
+            name = self._functions.cloister_name(index).decode()
+            runs = self._functions.cloister_runs_here(index)
+            if runs > 0:
+                found[name] = index
+            elif runs < 0:
+                log.warning("kernels for %s are not used: they compute wrongly here", name)
+        return found
 
     def help_out(self, threads: int, spins: int) -> None:
         """Let so many threads help with every call from now on; idle, each looks `spins` times

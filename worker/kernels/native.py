@@ -1,9 +1,8 @@
 """The compiled kernels on tensors: every input is checked here, for C++ checks nothing."""
 
-import ctypes
 import logging
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Protocol
 
@@ -11,9 +10,11 @@ import torch
 from torch import Tensor
 
 from cloister.errors import BadSettings
+from worker.kernels.attention import Attention, Heads
+from worker.kernels.attention_native import AttentionNative
 from worker.kernels.draw import MOST_WORDS, Rule, not_finite
-from worker.kernels.library import Draw, Library, Matrix, NoLibrary, Product, Rows
-from worker.kernels.packed import PANEL, SCALES_BYTES, Packed
+from worker.kernels.library import Draw, Library, Linear, Matrix, NoLibrary, Rows
+from worker.kernels.packed import PANEL, SCALES_BYTES, Fused, Packed
 from worker.kernels.twins import Twins
 
 log = logging.getLogger(__name__)
@@ -24,26 +25,28 @@ MOST_GROUP = 256
 
 
 class Kernels(Protocol):
-    """Low-bit weights and sampling, compiled or in PyTorch; twins.py says what is computed."""
+    """What a model needs, compiled or in PyTorch; twins.py says what each one computes."""
 
     name: str
 
-    def multiply(self, matrix: Packed, x: Tensor, bias: Tensor | None = None) -> Tensor: ...
+    def linear(self, fused: Fused) -> Callable[[Tensor], Tensor]: ...
 
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor: ...
+
+    def attention(self, heads: Heads, pages: Tensor) -> Attention: ...
 
     def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]: ...
 
     def close(self) -> None: ...
 
 
-def find_kernels(threads: int = 1, *, required: bool = False) -> Kernels:
+def find_kernels(threads: int = 1, *, spins: int = SPINS, required: bool = False) -> Kernels:
     """The best kernels of this machine; PyTorch's, with a warning, where none were compiled.
 
     Raises `BadSettings` in their place if compiled ones are `required`.
     """
     try:
-        return Native(Library(), threads=threads)
+        return Native(Library(), threads=threads, spins=spins)
     except NoLibrary as reason:
         if required:
             raise BadSettings(f"kernels = 'native': {reason}") from None
@@ -64,24 +67,8 @@ class Native:
         self._helpers = threads - 1
         library.help_out(self._helpers, spins)
 
-    def multiply(self, matrix: Packed, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        _check_rows(matrix, x, bias)
-        groups = matrix.form.groups(matrix.inputs)
-        out = torch.empty(len(x), matrix.outputs, dtype=x.dtype)
-        values = torch.empty(len(x), groups * matrix.form.group, dtype=torch.int8)
-        scales = torch.empty(2, len(x), groups)  # the second half is for integers of that size
-        product = Product(
-            _matrix(matrix),
-            Rows(x.data_ptr(), x.stride(0), TYPES[x.dtype]),
-            Rows(out.data_ptr(), out.stride(0), TYPES[out.dtype]),
-            None if bias is None else bias.data_ptr(),
-            len(x),
-            values.data_ptr(),
-            scales.data_ptr(),
-            scales[1].data_ptr(),
-        )
-        self._library.multiply(self._variant, ctypes.byref(product))
-        return out
+    def linear(self, fused: Fused) -> Callable[[Tensor], Tensor]:
+        return NativeLinear(self._library, self._variant, fused)
 
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor:
         if matrix.dtype not in TYPES:
@@ -91,12 +78,11 @@ class Native:
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < matrix.outputs:
             raise IndexError(f"indices must be below {matrix.outputs}")
         out = torch.empty(len(indices), matrix.inputs, dtype=matrix.dtype)
-        rows = Rows(out.data_ptr(), out.stride(0), TYPES[matrix.dtype])
-        of = _matrix(matrix)
-        self._library.look_up(
-            ctypes.byref(of), indices.data_ptr(), len(indices), ctypes.byref(rows)
-        )
+        self._library.look_up(_matrix(matrix), indices.data_ptr(), len(indices), _rows(out))
         return out
+
+    def attention(self, heads: Heads, pages: Tensor) -> Attention:
+        return AttentionNative(self._library, self._variant, heads, pages)
 
     def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
         _check_logits(logits, rules)
@@ -104,7 +90,7 @@ class Native:
         ids = array("q", bytes(8 * len(rules)))
         places = (own.buffer_info()[0], ids.buffer_info()[0])
         job = Draw(logits.data_ptr(), logits.stride(0), *logits.shape, *places)
-        self._library.draw(self._variant, ctypes.byref(job))
+        self._library.draw(self._variant, job)
         if -1 in ids:
             raise not_finite()
         return ids.tolist()
@@ -115,11 +101,37 @@ class Native:
         self._helpers = 0
 
 
+class NativeLinear:
+    """A linear whose tensors are checked and found once."""
+
+    def __init__(self, library: Library, variant: int, fused: Fused) -> None:
+        matrix = fused.matrix
+        self._library, self._variant = library, variant
+        self._outputs, self._inputs = matrix.outputs, matrix.inputs
+        groups = matrix.form.groups(matrix.inputs)
+        self._row_bytes = groups * (matrix.form.group + 8)  # values, and a scale and a start each
+        biases = matrix.outputs * (2 if matrix.gated else 1)
+        bias, norm = _vector("bias", fused.bias, biases), _vector("norm", fused.norm, self._inputs)
+        self._held = matrix.panels, bias, norm
+        pointers = (None if each is None else each.data_ptr() for each in (bias, norm))
+        self._linear = Linear(_matrix(matrix), *pointers, fused.epsilon, int(matrix.gated))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        _check_rows(x, self._inputs)
+        rows = len(x)
+        out = torch.empty(rows, self._outputs, dtype=x.dtype)
+        scratch = torch.empty(rows * self._row_bytes, dtype=torch.uint8)
+        self._library.multiply(
+            self._variant, self._linear, _rows(x), _rows(out), rows, scratch.data_ptr()
+        )
+        return out
+
+
 def _matrix(packed: Packed) -> Matrix:
     """A matrix for C++, or `ValueError`."""
     panels, form = packed.panels, packed.form
     shape = (
-        -(-packed.outputs // PANEL),
+        -(-packed.outputs // PANEL) * (2 if packed.gated else 1),
         form.groups(packed.inputs),
         SCALES_BYTES + PANEL * form.group_bytes,
     )
@@ -130,15 +142,22 @@ def _matrix(packed: Packed) -> Matrix:
     return Matrix(panels.data_ptr(), packed.inputs, packed.outputs, form.bits, form.group)
 
 
-def _check_rows(matrix: Packed, x: Tensor, bias: Tensor | None) -> None:
-    if x.dtype not in TYPES or x.dim() != 2 or x.shape[1] != matrix.inputs:
-        raise ValueError(f"rows must be float32 or bfloat16 [rows, {matrix.inputs}]")
-    if (x.stride(1) != 1 and matrix.inputs > 1) or x.device.type != "cpu":
+def _rows(tensor: Tensor) -> Rows:
+    return Rows(tensor.data_ptr(), tensor.stride(0), TYPES[tensor.dtype])
+
+
+def _vector(name: str, vector: Tensor | None, size: int) -> Tensor | None:
+    """As float32 side by side, or `ValueError`."""
+    if vector is not None and vector.shape != (size,):
+        raise ValueError(f"{name} must be [{size}], is {list(vector.shape)}")
+    return None if vector is None else vector.float().contiguous()
+
+
+def _check_rows(x: Tensor, inputs: int) -> None:
+    if x.dtype not in TYPES or x.dim() != 2 or x.shape[1] != inputs:
+        raise ValueError(f"rows must be float32 or bfloat16 [rows, {inputs}]")
+    if (x.stride(1) != 1 and inputs > 1) or x.device.type != "cpu":
         raise ValueError("rows must be unbroken, on the CPU")
-    if bias is None:
-        return
-    if bias.dtype != x.dtype or bias.shape != (matrix.outputs,) or not bias.is_contiguous():
-        raise ValueError(f"bias must be contiguous {x.dtype} [{matrix.outputs}]")
 
 
 def _check_logits(logits: Tensor, rules: Sequence[Rule]) -> None:

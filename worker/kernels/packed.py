@@ -6,7 +6,7 @@ gives each instruction what it multiplies next.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -20,9 +20,10 @@ SCALES_BYTES = PANEL * torch.bfloat16.itemsize
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A matrix [outputs, inputs] as `panels` uint8 [panels, groups, bytes of scales and codes].
+    """A matrix as `panels` uint8 [panels, groups, bytes of scales and codes].
 
-    The last panel is padded with outputs whose scales are 0.
+    A `gated` one holds two matrices [outputs, inputs]; their panels take turns. The last panel of
+    each is padded with outputs whose scales are 0.
     """
 
     panels: Tensor
@@ -30,32 +31,52 @@ class Packed:
     inputs: int
     form: Format
     dtype: torch.dtype
+    gated: bool = False
 
     @classmethod
-    def empty(cls, outputs: int, inputs: int, form: Format, dtype: torch.dtype) -> "Packed":
+    def empty(
+        cls, outputs: int, inputs: int, form: Format, dtype: torch.dtype, *, gated: bool = False
+    ) -> "Packed":
         """A matrix with no values yet, but for the padding."""
-        shape = (-(-outputs // PANEL), form.groups(inputs), SCALES_BYTES + PANEL * form.group_bytes)
+        count = -(-outputs // PANEL) * (2 if gated else 1)
+        shape = (count, form.groups(inputs), SCALES_BYTES + PANEL * form.group_bytes)
         panels = torch.empty(shape, dtype=torch.uint8)
-        panels[outputs // PANEL :].zero_()
-        return cls(panels, outputs, inputs, form, dtype)
-
-    @property
-    def nbytes(self) -> int:
-        return self.panels.nbytes
+        panels[outputs // PANEL * (2 if gated else 1) :].zero_()
+        return cls(panels, outputs, inputs, form, dtype, gated)
 
     def rows(self, start: int, end: int) -> "PackedRows":
-        """Some of the outputs, as a place to put them."""
-        return PackedRows(self, start, end)
+        """Some of the outputs, as a place to put them; of two matrices one is below the other."""
+        assert (start < self.outputs) == (end <= self.outputs), "rows are of one matrix"
+        if not self.gated:
+            return PackedRows(self, self.panels, start, end)
+        part = int(start >= self.outputs)
+        first = part * self.outputs
+        return PackedRows(self, self.panels[part::2], start - first, end - first)
+
+
+@dataclass(frozen=True, slots=True)
+class Fused:
+    """A linear with what surrounds it: RMSNorm (Zhang and Sennrich 2019), product, bias.
+
+    `norm` [inputs] are the weights of the first; `bias` has one number for each row of the matrix,
+    or of both where it is gated: then the result is silu(first half) * second half.
+    """
+
+    matrix: Packed
+    bias: Tensor | None = None
+    norm: Tensor | None = None
+    epsilon: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class PackedRows:
-    """Outputs `start` to `end` of a packed matrix, which are filled a few at a time.
+    """Outputs `start` to `end` of `panels` of a packed matrix, which are filled a few at a time.
 
     So a matrix is rounded, read and fused with others in its last place: no copy of it stands by.
     """
 
     matrix: Packed
+    panels: Tensor
     start: int
     end: int
 
@@ -84,8 +105,7 @@ class PackedRows:
 
     def put_values(self, first: int, values: Tensor) -> None:
         """Fill rows from `first` on with codes uint8 [rows, groups * group_bytes]."""
-        panels = self.matrix.panels
-        fours = panels[..., SCALES_BYTES:].view(*panels.shape[:2], -1, PANEL, FOUR)
+        fours = self.panels[..., SCALES_BYTES:].view(*self.panels.shape[:2], -1, PANEL, FOUR)
         for pieces, columns, rows in self._pieces(first, len(values)):
             place = fours[pieces, :, :, columns]  # [panels, groups, fours, outputs, 4]
             count, groups, steps, outputs, _ = place.shape
@@ -94,7 +114,7 @@ class PackedRows:
 
     def put_scales(self, first: int, scales: Tensor) -> None:
         """Fill rows from `first` on with scales bfloat16 [rows, groups]."""
-        all_scales = self.matrix.panels[..., :SCALES_BYTES].view(torch.bfloat16)
+        all_scales = self.panels[..., :SCALES_BYTES].view(torch.bfloat16)
         for pieces, columns, rows in self._pieces(first, len(scales)):
             place = all_scales[pieces, :, columns]  # [panels, groups, outputs]
             count, groups, outputs = place.shape
@@ -116,17 +136,37 @@ class PackedRows:
 def pack(codes: Codes) -> Packed:
     """Reorder codes into panels."""
     packed = Packed.empty(*codes.shape, codes.form, codes.dtype)
-    place = packed.rows(0, packed.outputs)
-    place.put_values(0, codes.values)
-    place.put_scales(0, codes.scales)
+    _put(codes, packed.rows(0, packed.outputs))
     return packed
 
 
+def pack_gated(codes: Codes) -> Packed:
+    """The same for two matrices of equal shape, one below the other."""
+    outputs = codes.shape[0] // 2
+    packed = Packed.empty(outputs, codes.inputs, codes.form, codes.dtype, gated=True)
+    for start, end in ((0, outputs), (outputs, 2 * outputs)):
+        _put(codes.rows(start, end), packed.rows(start, end))
+    return packed
+
+
+def _put(codes: Codes, place: PackedRows) -> None:
+    place.put_values(0, codes.values)
+    place.put_scales(0, codes.scales)
+
+
 def unpack(packed: Packed) -> Codes:
-    """The codes that `pack` was given."""
-    panels, groups, _ = packed.panels.shape
-    scales = packed.panels[..., :SCALES_BYTES].contiguous().view(torch.bfloat16)
-    fours = packed.panels[..., SCALES_BYTES:].view(panels, groups, -1, PANEL, FOUR)
+    """The codes that packing was given."""
+    if not packed.gated:
+        return _codes(packed, packed.panels)
+    first, second = (_codes(packed, packed.panels[part::2]) for part in range(2))
+    values = torch.cat((first.values, second.values))
+    return replace(first, values=values, scales=torch.cat((first.scales, second.scales)))
+
+
+def _codes(packed: Packed, all_panels: Tensor) -> Codes:
+    panels, groups, _ = all_panels.shape
+    scales = all_panels[..., :SCALES_BYTES].contiguous().view(torch.bfloat16)
+    fours = all_panels[..., SCALES_BYTES:].view(panels, groups, -1, PANEL, FOUR)
     return Codes(
         fours.permute(0, 3, 1, 2, 4).reshape(panels * PANEL, -1)[: packed.outputs],
         scales.transpose(1, 2).reshape(panels * PANEL, groups)[: packed.outputs],

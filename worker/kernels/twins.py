@@ -3,17 +3,23 @@
 They give the same bits, not the same speed.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from worker.kernels.attention import Attention, Heads
+from worker.kernels.attention_twin import AttentionTwin
 from worker.kernels.draw import Rule, draw
-from worker.kernels.lowbit import Format, dequantise, integers
-from worker.kernels.packed import Packed, unpack
+from worker.kernels.lowbit import Codes, Format, dequantise, integers
+from worker.kernels.packed import Fused, Packed, unpack
 
 LARGEST = 127
+LANES = 16
+LOG2_E = 1.44269504
+LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
+LEAST_POWER = -87.0
 SMALLEST = 1e-30  # what is smaller all over a group counts as zeros
 
 
@@ -22,22 +28,21 @@ class Twins:
 
     name = "twins"
 
-    def multiply(self, matrix: Packed, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """`x` [rows, in], quantised by row and group, times the matrix, plus `bias` [out].
+    def linear(self, fused: Fused) -> Callable[[Tensor], Tensor]:
+        """A function for what `fused` says of rows `x` [rows, in].
 
-        Within a group sums are integers; groups are added in order, so rows do not depend on each
-        other. A row that is not finite gives NaN.
+        Rows are normalised, then quantised by group. Within a group sums are integers; groups are
+        added in order, so rows do not depend on each other. One that is not finite gives NaN.
         """
-        total = torch.zeros(len(x), matrix.outputs)
-        for part in _parts(matrix, x):
-            total += part
-        if bias is not None:
-            total += bias.float()
-        return total.to(x.dtype)
+        return lambda x: _linear(fused, unpack(fused.matrix), x.float()).to(x.dtype)
 
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor:
         """Rows `indices` [count] of the matrix as numbers of its type, [count, in]."""
         return dequantise(unpack(matrix))[indices].to(matrix.dtype)
+
+    def attention(self, heads: Heads, pages: Tensor) -> Attention:
+        """A layer's attention over `pages` of `allocate_pages`; near that of C++, not equal."""
+        return AttentionTwin(heads, pages)
 
     def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
         return draw(logits, rules)
@@ -46,15 +51,74 @@ class Twins:
         pass
 
 
-def _parts(matrix: Packed, x: Tensor) -> Iterator[Tensor]:
-    """What each group of inputs adds to the result, [rows, out]."""
-    codes = unpack(matrix)
+def _linear(fused: Fused, codes: Codes, x: Tensor) -> Tensor:
+    if fused.norm is not None:
+        x = x * _inverse_size(x, fused.epsilon) * fused.norm.float()
+    y = _product(codes, *quantise_rows(x, codes.form))
+    if fused.bias is not None:
+        y += fused.bias.float()
+    if not fused.matrix.gated:
+        return y
+    gate, up = y.chunk(2, 1)
+    return silu(gate) * up
+
+
+def _inverse_size(x: Tensor, epsilon: float) -> Tensor:
+    """1 / sqrt(mean of squares + epsilon) of each row, [rows, 1]; sums in the order of C++."""
+    lanes = -(-x.shape[1] // LANES)
+    padded = functional.pad(x, (0, -x.shape[1] % LANES)).view(len(x), lanes, LANES)
+    sums = torch.zeros(len(x), LANES)
+    for squares in padded.square().unbind(1):
+        sums += squares
+    total = torch.zeros(len(x))
+    for each in sums.unbind(1):
+        total += each
+    # In float64 and back is exact; PyTorch's own root of float32 is not always the nearest number.
+    root = (total / x.shape[1] + torch.tensor(epsilon)).double().sqrt().float()
+    return 1 / root.unsqueeze(1)
+
+
+def _product(codes: Codes, values: Tensor, own: Tensor) -> Tensor:
+    """Quantised rows times what codes stand for, [rows, out]."""
     weights = integers(codes).float()  # [out, groups, group]
     scales = codes.scales.float()
-    values, own = quantise_rows(x, matrix.form)
+    total = torch.zeros(len(values), len(weights))
     for group in range(values.shape[1]):
         sums = values[:, group] @ weights[:, group].T  # integers below 2^24: exact in any order
-        yield sums * scales[:, group] * own[:, group, None]
+        total = multiply_add(sums, scales[:, group] * own[:, group, None], total)
+    return total
+
+
+def multiply_add(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """a * b + c in float32 with one rounding, as processors do it.
+
+    The product is exact in float64, and a sum rounded to odd there (Boldo and Melquiond 2008)
+    rounds right to float32.
+    """
+    product, added = a.double() * b.double(), c.double()
+    sums = product + added
+    back = sums - product
+    rest = (product - (sums - back)) + (added - back)
+    bits = sums.view(torch.int64)
+    nudge = torch.where((rest > 0) == (sums > 0), 1, -1)
+    inexact = ((rest > 0) | (rest < 0)) & (bits & 1 == 0)
+    return torch.where(inexact, bits + nudge, bits).view(torch.float64).float()
+
+
+def silu(x: Tensor) -> Tensor:
+    """x times its logistic, float32."""
+    power = _exponential(-x.abs())
+    return x * torch.where(x < 0, power, 1.0) / (1 + power)
+
+
+def _exponential(x: Tensor) -> Tensor:
+    """e^x for x <= 0, step by step as in silu.h."""
+    n = (x.clamp(min=LEAST_POWER) * LOG2_E).round()
+    r = (x.clamp(min=LEAST_POWER) - n * LN2_HIGH) - n * LN2_LOW
+    total = torch.full_like(x, 1 / 5040)
+    for term in (1 / 720, 1 / 120, 1 / 24, 1 / 6, 0.5, 1.0, 1.0):
+        total = total * r + term
+    return torch.where(x < LEAST_POWER, 0.0, torch.ldexp(total, n))
 
 
 def quantise_rows(x: Tensor, form: Format) -> tuple[Tensor, Tensor]:

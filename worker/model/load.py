@@ -11,6 +11,8 @@ import torch
 from cloister.errors import BadModel, BadSettings
 from worker.execution.seam import Execution
 from worker.kernels.lowbit import INT4, INT8, Format
+from worker.kernels.native import Kernels
+from worker.kernels.twins import Twins
 from worker.model.cache import DEFAULT_PAGE_SIZE, page_bytes
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
@@ -31,6 +33,7 @@ def load_model(
     folder: Path,
     *,
     execution: Execution,
+    kernels: Kernels | None = None,
     dtype: WeightType = "auto",
     page_size: int = DEFAULT_PAGE_SIZE,
     page_count: int | None = None,
@@ -38,12 +41,17 @@ def load_model(
     embeds: bool = False,
     low_bit: LowBit = "stored",
 ) -> Decoder:
-    """Load a folder. The cache is given in pages or in bytes. Raises `BadModel`, `BadSettings`."""
+    """Load a folder. `kernels` compute attention: PyTorch's, if not given.
+
+    The cache is given in pages or in bytes. Raises `BadModel`, `BadSettings`.
+    """
     config = ModelConfig.read(folder)
     if embeds:
         config = replace(config, tied_head=True)  # no head is read: none is used
     weights = read_weights(folder, config, dtype, form_of(folder, config, low_bit))
-    return build(config, weights, execution, page_size, page_count, cache_bytes, embeds=embeds)
+    return build(
+        config, weights, execution, kernels, page_size, page_count, cache_bytes, embeds=embeds
+    )
 
 
 def form_of(folder: Path, config: ModelConfig, low_bit: LowBit) -> Format | None:
@@ -58,6 +66,7 @@ def random_model(
     name: str,
     *,
     execution: Execution,
+    kernels: Kernels | None = None,
     dtype: torch.dtype = torch.bfloat16,
     page_size: int = DEFAULT_PAGE_SIZE,
     page_count: int | None = None,
@@ -68,13 +77,14 @@ def random_model(
     """A decoder of a named shape with seeded random weights, for benchmarks."""
     config = shape(name)
     weights = random_weights(config, dtype, seed, form)
-    return build(config, weights, execution, page_size, page_count, cache_bytes)
+    return build(config, weights, execution, kernels, page_size, page_count, cache_bytes)
 
 
 def build(
     config: ModelConfig,
     weights: ModelWeights,
     execution: Execution,
+    kernels: Kernels | None,
     page_size: int,
     page_count: int | None,
     cache_bytes: int | None,
@@ -84,7 +94,7 @@ def build(
     """Put a decoder together from weights that are in memory."""
     count = _page_count(page_bytes(config, page_size, weights.dtype), page_count, cache_bytes)
     sizes = {"page_size": page_size, "page_count": count}
-    return Decoder(config, weights, execution, **sizes, embeds=embeds)
+    return Decoder(config, weights, execution, kernels or Twins(), **sizes, embeds=embeds)
 
 
 def _page_count(each_bytes: int, page_count: int | None, cache_bytes: int | None) -> int:

@@ -62,16 +62,20 @@ def allocate(config: ModelConfig, dtype: torch.dtype, form: Format | None = None
     return ModelWeights(embed, layers, torch.empty(config.hidden, dtype=dtype), head)
 
 
-def _matrix(rows: int, columns: int, dtype: torch.dtype, form: Format | None) -> Weight:
+def _matrix(
+    rows: int, columns: int, dtype: torch.dtype, form: Format | None, *, gated: bool = False
+) -> Weight:
+    """A `gated` matrix is two, one below the other."""
     if form is None:
         return Weight(torch.empty(rows, columns, dtype=dtype))
-    packed = Packed.empty(rows, columns, form, dtype)
+    outputs = rows // 2 if gated else rows
+    packed = Packed.empty(outputs, columns, form, dtype, gated=gated)
     return Weight(packed.panels, packed=packed)
 
 
 def _allocate_layer(config: ModelConfig, dtype: torch.dtype, form: Format | None) -> LayerWeights:
-    def linear(rows: int, columns: int, bias: bool) -> Weight:
-        weight = _matrix(rows, columns, dtype, form)
+    def linear(rows: int, columns: int, bias: bool, gated: bool = False) -> Weight:
+        weight = _matrix(rows, columns, dtype, form, gated=gated)
         return replace(weight, bias=torch.empty(rows, dtype=dtype)) if bias else weight
 
     hidden, intermediate = config.hidden, config.intermediate
@@ -82,7 +86,7 @@ def _allocate_layer(config: ModelConfig, dtype: torch.dtype, form: Format | None
         heads_norm=torch.empty(2, config.head_dim, dtype=dtype) if config.heads_norm else None,
         o=linear(hidden, sizes[0], config.o_bias),
         feed_norm=torch.empty(hidden, dtype=dtype),
-        gate_up=linear(2 * intermediate, hidden, config.mlp_bias),
+        gate_up=linear(2 * intermediate, hidden, config.mlp_bias, gated=True),
         down=linear(hidden, intermediate, config.mlp_bias),
     )
 

@@ -1,47 +1,28 @@
-"""Rotary positions: frequencies once per model, angles once per step, one rotation per layer."""
+"""Rotary positions: frequencies once per model, angles once per step."""
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from worker.kernels.attention import Rotation
 from worker.model.rope_config import RopeConfig
-
-
-@dataclass(frozen=True, slots=True)
-class Rotation:
-    """cos and sin of a step's positions, for the two halves of each head.
-
-    Both `[rows, 1, 2, head_dim / 2]`; sin is negated in the first half.
-    """
-
-    cos: Tensor
-    sin: Tensor
-
-    def apply_(self, heads: Tensor) -> None:
-        """Turn `[rows, heads, head_dim]` in place: (a, b) to (a cos - b sin, b cos + a sin)."""
-        rows, count, head_dim = heads.shape
-        halves = heads.view(rows, count, 2, head_dim // 2)
-        swapped = halves.flip(-2)
-        halves.mul_(self.cos).addcmul_(swapped, self.sin)
 
 
 class Rope:
     """The rotary positions of one model."""
 
-    def __init__(self, config: RopeConfig, head_dim: int, dtype: torch.dtype) -> None:
+    def __init__(self, config: RopeConfig, head_dim: int) -> None:
         self._frequencies = frequencies(config, head_dim)
         self._magnitude = config.magnitude
-        self._dtype = dtype
 
     def at(self, positions: Tensor) -> Rotation:
         """The rotation for `positions` [rows]."""
         angles = torch.outer(positions.to(torch.float32), self._frequencies)  # [rows, head_dim / 2]
-        cos = angles.cos().mul_(self._magnitude).to(self._dtype)
-        sin = angles.sin().mul_(self._magnitude).to(self._dtype)
-        stacked = torch.stack((cos, cos), 1), torch.stack((-sin, sin), 1)
-        return Rotation(stacked[0].unsqueeze(1), stacked[1].unsqueeze(1))
+        cosines, sines = angles.cos(), angles.sin()
+        if self._magnitude != 1:
+            cosines, sines = cosines.mul_(self._magnitude), sines.mul_(self._magnitude)
+        return Rotation(cosines, sines)
 
 
 def frequencies(config: RopeConfig, head_dim: int) -> Tensor:

@@ -22,8 +22,9 @@ def in_turn(flows: Iterable[Flow], at_once: int) -> None:
     so what an earlier one wrote between two results is there for the later ones.
     """
     coming = iter(flows)
-    waiting = deque((flow, next(flow)) for flow in islice(coming, at_once))
+    waiting: deque[tuple[Flow, Pending]] = deque()
     try:
+        waiting.extend((flow, next(flow)) for flow in islice(coming, at_once))
         while waiting:
             flow, pending = waiting.popleft()
             try:

@@ -1,6 +1,7 @@
 // AVX2: `vpmaddubsw` adds pairs of products in 16 bits, which must not overflow.
 #include <immintrin.h>
 
+#include "attention.h"
 #include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
@@ -18,7 +19,7 @@ struct Vectors {
     static Floats floats(float value) { return _mm256_set1_ps(value); }
     static Floats real(Ints value) { return _mm256_cvtepi32_ps(value); }
     static Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
-    static Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
+    static Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
     static void store(float* to, Floats value) { _mm256_storeu_ps(to, value); }
 
     static Floats scales(const uint8_t* from) {
@@ -67,10 +68,11 @@ struct Vectors {
     }
 };
 
-bool runs_here() { return __builtin_cpu_supports("avx2"); }
+bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 }  // namespace
 
-const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Vectors>, drawing::draw};
+const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Tiles<Vectors>>,
+                      keep_avx2, attend_avx2, drawing::draw};
 
 }  // namespace cloister

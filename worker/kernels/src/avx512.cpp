@@ -1,6 +1,7 @@
 // AVX-512 with VNNI: `vpdpbusd` multiplies 64 unsigned codes with 64 signed values at once.
 #include <immintrin.h>
 
+#include "attention.h"
 #include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
@@ -18,7 +19,7 @@ struct Vectors {
     static Floats floats(float value) { return _mm512_set1_ps(value); }
     static Floats real(Ints value) { return _mm512_cvtepi32_ps(value); }
     static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
-    static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
+    static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
     static void store(float* to, Floats value) { _mm512_storeu_ps(to, value); }
 
     static Floats scales(const uint8_t* from) {
@@ -66,6 +67,7 @@ bool runs_here() {
 
 }  // namespace
 
-const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Vectors>, drawing::draw};
+const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Tiles<Vectors>>,
+                        keep_avx512, attend_avx512, drawing::draw};
 
 }  // namespace cloister

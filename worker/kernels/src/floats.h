@@ -18,7 +18,23 @@ static inline float float_of(uint32_t bits) {
     return value;
 }
 
+// Adding 1.5 * 2^23 leaves a number's nearest integer, ties to even, in the lowest bits.
+constexpr float ROUNDER = 12582912.0f;
+
 static inline float widen(uint16_t bfloat) { return float_of(uint32_t(bfloat) << 16); }
+
+// a * b + c with one rounding, as instructions have it: the product is exact in double, and a sum
+// rounded to odd there (Boldo and Melquiond 2008) rounds right to float.
+static inline float fused(float a, float b, float c) {
+    const double product = double(a) * b, sum = product + c, back = sum - product;
+    const double rest = (product - (sum - back)) + (c - back);
+    int64_t bits;
+    memcpy(&bits, &sum, sizeof bits);
+    if ((rest > 0 || rest < 0) && !(bits & 1)) bits += (rest > 0) == (sum > 0) ? 1 : -1;
+    double odd;
+    memcpy(&odd, &bits, sizeof odd);
+    return float(odd);
+}
 
 // To the nearest, ties to even; NaN stays NaN.
 static inline uint16_t narrow(float value) {

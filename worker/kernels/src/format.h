@@ -14,9 +14,6 @@ constexpr int PANEL = 32;
 constexpr int STEP = 8;
 constexpr int SCALES_BYTES = PANEL * 2;
 
-// Rows of a tile: 12 sums and 12 totals of 16 columns fill the 32 registers of AVX-512.
-constexpr int MOST_ROWS = 6;
-
 enum Type : int32_t { FLOAT32 = 0, BFLOAT16 = 1 };
 
 struct Matrix {
@@ -31,6 +28,18 @@ struct Matrix {
     int64_t block_bytes() const { return SCALES_BYTES + int64_t(PANEL) * group * bits / 8; }
     int64_t panel_bytes() const { return groups() * block_bytes(); }
     int32_t zero() const { return 1 << (bits - 1); }  // the code of 0
+};
+
+// A linear with what surrounds it, the same in every call: RMSNorm of the row, the product, a bias,
+// and where it is gated, silu(first outputs) * second outputs; panels of both then take turns.
+struct Linear {
+    Matrix matrix;      // of a gated one `outputs` are those of the result
+    const float* bias;  // or null
+    const float* norm;  // weights, or null
+    float epsilon;
+    int32_t gated;
+
+    int32_t parts() const { return gated ? 2 : 1; }
 };
 
 // Rows as they come from and go to tensors: `stride` in numbers.
@@ -50,10 +59,9 @@ struct Activations {
 };
 
 struct Product {
-    Matrix matrix;
+    Linear linear;
     Rows input;
     Rows output;
-    const void* bias;  // of the output's type, or null
     int64_t rows;
     Activations activations;
 };
@@ -72,15 +80,20 @@ struct Draw {
     int64_t* ids;  // -1 for a row that is not finite
 };
 
-// The same steps for one set of instructions. Ranges are of rows, of panels, and of rows.
+struct Attention;
+
+// The same steps for one set of instructions. Ranges are of rows and of the result's panels; in
+// attention of rows and of blocks; of rows where tokens are drawn.
 struct Variant {
     const char* name;
     bool (*runs_here)();
     void (*quantise)(const Product&, int64_t begin, int64_t end);
     void (*multiply)(const Product&, int64_t begin, int64_t end);
+    void (*keep)(const Attention&, int64_t begin, int64_t end);
+    void (*attend)(const Attention&, int64_t begin, int64_t end);
     void (*draw)(const Draw&, int64_t begin, int64_t end);
 };
 
-extern const Variant PORTABLE, AVX2, AVX512;
+extern const Variant PORTABLE, AVX2, AVX512, AMX;
 
 }  // namespace cloister

@@ -1,4 +1,6 @@
-// The C interface that Python calls. Arguments are checked there, in packed.py.
+// The C interface that Python calls. Arguments are checked there.
+#include "agree.h"
+#include "attention.h"
 #include "format.h"
 #include "pool.h"
 
@@ -6,11 +8,14 @@ using namespace cloister;
 
 namespace {
 
-#if defined(__x86_64__)
-const Variant* const VARIANTS[] = {&AVX512, &AVX2, &PORTABLE};  // best first
-#else
-const Variant* const VARIANTS[] = {&PORTABLE};
+const Variant* const VARIANTS[] = {  // best first
+#if defined(HAS_AMX)
+    &AMX,
 #endif
+#if defined(__x86_64__)
+    &AVX512, &AVX2,
+#endif
+    &PORTABLE};
 
 struct Work {
     const Variant* variant;
@@ -37,24 +42,77 @@ void draw_part(const void* job, int64_t begin, int64_t end) {
     drawing->variant->draw(*drawing->draw, begin, end);
 }
 
+struct Attending {
+    const Variant* variant;
+    Attention attention;
+};
+
+void keep_part(const void* job, int64_t begin, int64_t end) {
+    const Attending* work = static_cast<const Attending*>(job);
+    work->variant->keep(work->attention, begin, end);
+}
+
+void attend_part(const void* job, int64_t begin, int64_t end) {
+    const Attending* work = static_cast<const Attending*>(job);
+    work->variant->attend(work->attention, begin, end);
+}
+
 constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
 constexpr int64_t PANELS_AT_A_TIME = 8;
+constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread would take longer
+
+// Multiply-adds of both products, roughly.
+int64_t products(const Heads& heads, const Places& places) {
+    int64_t keys = 0;
+    for (int64_t i = 0; i < places.run_count; i++) {
+        const Run& run = places.runs[i];
+        keys += run.rows * (run.start + run.rows);
+    }
+    return keys * heads.heads * heads.head_dim * 2;
+}
+
+int64_t all_blocks(const Heads& heads, const Places& places) {
+    int64_t count = 0;
+    for (int64_t i = 0; i < places.run_count; i++) count += block_count(heads, places.runs[i]);
+    return count * heads.kv_heads;
+}
 
 }  // namespace
 
 // Raised with every change of this interface: a library left over from another version is refused.
-CLOISTER_CALL int32_t cloister_version() { return 2; }
+CLOISTER_CALL int32_t cloister_version() { return 4; }
 
 CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VARIANTS; }
 
 CLOISTER_CALL const char* cloister_name(int32_t variant) { return VARIANTS[variant]->name; }
 
-CLOISTER_CALL int32_t cloister_runs_here(int32_t variant) { return VARIANTS[variant]->runs_here(); }
+// 1: yes; 0: this machine lacks it; -1: it is there, and computes something else.
+CLOISTER_CALL int32_t cloister_runs_here(int32_t variant) {
+    const Variant& asked = *VARIANTS[variant];
+    return asked.runs_here() ? (agrees(asked) ? 1 : -1) : 0;
+}
 
-CLOISTER_CALL void cloister_multiply(int32_t variant, const Product* product) {
-    const Work work = {VARIANTS[variant], product};
-    run(quantise_part, &work, product->rows, ROWS_AT_A_TIME);
-    run(multiply_part, &work, product->matrix.panel_count(), PANELS_AT_A_TIME);
+// `scratch` holds the quantised rows: for each, a byte an input and 8 bytes a group.
+CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, const Rows* input,
+                                     const Rows* output, int64_t rows, void* scratch) {
+    const Matrix& matrix = linear->matrix;
+    const int64_t groups = rows * matrix.groups();
+    int8_t* values = static_cast<int8_t*>(scratch);
+    float* scales = reinterpret_cast<float*>(values + groups * matrix.group);
+    int32_t* starts = reinterpret_cast<int32_t*>(scales + groups);
+    const Product product = {*linear, *input, *output, rows, {values, scales, starts}};
+    const Work work = {VARIANTS[variant], &product};
+    run(quantise_part, &work, rows, ROWS_AT_A_TIME);
+    run(multiply_part, &work, matrix.panel_count(), PANELS_AT_A_TIME);
+}
+
+CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Places* places,
+                                   const void* input, void* output) {
+    const Attending work = {VARIANTS[variant], {*heads, *places, input, output}};
+    const int64_t blocks = all_blocks(*heads, *places);
+    const bool few = products(*heads, *places) < FEW_PRODUCTS;
+    run(keep_part, &work, places->rows, ROWS_AT_A_TIME);
+    run(attend_part, &work, blocks, few ? blocks : 1);
 }
 
 CLOISTER_CALL void cloister_draw(int32_t variant, const Draw* draw) {

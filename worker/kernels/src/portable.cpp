@@ -1,4 +1,5 @@
 // No instructions beyond those of every x86-64 or ARM: what all other variants are compared with.
+#include "attention.h"
 #include "draw.h"
 #include "multiply.h"
 #include "quantise.h"
@@ -30,8 +31,8 @@ struct Vectors {
         return a;
     }
 
-    static Floats add(Floats a, const Floats& b) {
-        for (int i = 0; i < LANES; i++) a.lane[i] += b.lane[i];
+    static Floats fma(Floats a, const Floats& b, const Floats& c) {
+        for (int i = 0; i < LANES; i++) a.lane[i] = fused(a.lane[i], b.lane[i], c.lane[i]);
         return a;
     }
 
@@ -74,6 +75,7 @@ bool runs_here() { return true; }
 
 }  // namespace
 
-const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Vectors>, drawing::draw};
+const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Tiles<Vectors>>,
+                          keep_portable, attend_portable, drawing::draw};
 
 }  // namespace cloister

@@ -7,12 +7,11 @@
 
 namespace cloister {
 
+constexpr int MOST_GROUP = 256;  // checked in Python
+constexpr int LANES = 16;
 constexpr uint32_t INFINITE = 0x7f800000;
 constexpr float LARGEST = 127;
 constexpr float SMALLEST = 1e-30f;  // what is smaller all over a group counts as zeros
-
-// Adding 1.5 * 2^23 leaves a number's nearest integer, ties to even, in the lowest bits.
-constexpr float ROUNDER = 12582912.0f;
 
 static inline int32_t nearest(float value) {
     return int32_t(bits_of(value + ROUNDER)) - int32_t(bits_of(ROUNDER));
@@ -39,8 +38,7 @@ static inline void quantise_group(const float* x, int group, int32_t zero, int8_
     *start = -zero * sum;
 }
 
-static inline void read_group(const Rows& rows, int64_t row, int64_t first, int count, int group,
-                              float* x) {
+static inline void read(const Rows& rows, int64_t row, int64_t first, int count, float* x) {
     if (rows.type == BFLOAT16) {
         const uint16_t* from = static_cast<const uint16_t*>(rows.data) + row * rows.stride + first;
         for (int i = 0; i < count; i++) x[i] = widen(from[i]);
@@ -48,22 +46,50 @@ static inline void read_group(const Rows& rows, int64_t row, int64_t first, int 
         const float* from = static_cast<const float*>(rows.data) + row * rows.stride + first;
         for (int i = 0; i < count; i++) x[i] = from[i];
     }
-    for (int i = count; i < group; i++) x[i] = 0;
+}
+
+// What RMSNorm (Zhang and Sennrich 2019) multiplies a row with: 1 / sqrt(mean of squares + epsilon).
+// LANES sums, each over every LANES-th number, then these in order.
+static inline float inverse_size(const Product& product, int64_t row) {
+    const int64_t inputs = product.linear.matrix.inputs;
+    float sums[LANES] = {}, x[LANES] = {};
+    for (int64_t first = 0; first < inputs; first += LANES) {
+        const int64_t rest = inputs - first;
+        for (int i = rest < LANES ? int(rest) : LANES; i < LANES; i++) x[i] = 0;
+        if (rest < LANES)
+            read(product.input, row, first, int(rest), x);
+        else
+            read(product.input, row, first, LANES, x);
+        for (int i = 0; i < LANES; i++) sums[i] += x[i] * x[i];
+    }
+    float sum = 0;
+    for (int i = 0; i < LANES; i++) sum += sums[i];
+    return 1.0f / __builtin_sqrtf(sum / float(inputs) + product.linear.epsilon);
+}
+
+static inline void scale(float* x, float size, const float* norm, int count) {
+    for (int i = 0; i < count; i++) x[i] = x[i] * size * norm[i];
 }
 
 static void quantise(const Product& product, int64_t begin, int64_t end) {
-    const Matrix& matrix = product.matrix;
+    const Linear& linear = product.linear;
+    const Matrix& matrix = linear.matrix;
     const int64_t groups = matrix.groups();
     const int group = matrix.group;
     const Activations& to = product.activations;
-    float x[256];
-    for (int64_t row = begin; row < end; row++)
+    alignas(64) float x[MOST_GROUP];
+    for (int64_t row = begin; row < end; row++) {
+        const float size = linear.norm ? inverse_size(product, row) : 1;
         for (int64_t g = 0; g < groups; g++) {
-            const int64_t rest = matrix.inputs - g * group, at = row * groups + g;
-            read_group(product.input, row, g * group, rest < group ? int(rest) : group, group, x);
+            const int64_t first = g * group, rest = matrix.inputs - first, at = row * groups + g;
+            const int count = rest < group ? int(rest) : group;
+            read(product.input, row, first, count, x);
+            for (int i = count; i < group; i++) x[i] = 0;
+            if (linear.norm) scale(x, size, linear.norm + first, count);
             quantise_group(x, group, matrix.zero(), to.values + at * group, to.scales + at,
                            to.starts + at);
         }
+    }
 }
 
 }  // namespace cloister

@@ -1,0 +1,230 @@
+"""Attention is near the twin's, and its bits depend on nothing but a row's own text."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tests.kernels.attending import Share, Text, heads_of, numbers, rotation
+from worker.kernels.attention import Heads, Places, Run, allocate_pages
+from worker.kernels.library import Library
+from worker.kernels.native import Native
+from worker.kernels.twins import Twins
+
+per_variant = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def near(found: Tensor, wanted: Tensor) -> None:
+    """To 1e-5, or in bfloat16 to one rounding of keys, queries and results each."""
+    limit = 1e-5 if found.dtype == torch.float32 else 0.016
+    torch.testing.assert_close(found, wanted, rtol=limit, atol=limit)
+
+
+@st.composite
+def texts(draw: st.DrawFn) -> Text:
+    dtype = draw(st.sampled_from([torch.float32, torch.bfloat16]))
+    key, group = draw(st.integers(1, 3)), draw(st.integers(1, 8))
+    return Text(
+        heads_of(
+            key * group,
+            key,
+            draw(st.sampled_from([2, 16, 18, 64, 80, 128, 256])),
+            norms=draw(st.booleans()),
+            window=draw(st.sampled_from([None, None, 1, 20, 64, 100])),
+        ),
+        draw(st.lists(st.integers(1, 150), min_size=1, max_size=4)),
+        dtype,
+        draw(st.sampled_from([2, 4, 6, 16, 32, 48])),
+    )
+
+
+@per_variant
+@given(text=texts(), known=st.floats(0, 1))
+def test_attends_like_the_twin(native: Native, text: Text, known: float) -> None:
+    starts = [int(known * (length - 1)) for length in text.lengths]
+    steps = [
+        [(0, start) if start else None for start in starts],
+        [(start, length - start) for start, length in zip(starts, text.lengths, strict=True)],
+    ]
+    for found, wanted in zip(
+        text.answers(native, steps), text.answers(Twins(), steps), strict=True
+    ):
+        near(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_keeps_keys_and_values_like_the_twin(native: Native, dtype: torch.dtype) -> None:
+    text = Text(heads_of(norms=True), [50, 33], dtype)
+    kept = []
+    for kernels in (native, Twins()):
+        kept.append(text.pages(stale=0))
+        kernels.attention(text.heads, kept[-1])(*text.step([(0, 50), (0, 33)]))
+    near(*kept)
+
+
+SHAPES = [
+    heads_of(),
+    heads_of(3, 3, 18, norms=True),
+    heads_of(8, 1, 64, window=70),
+    heads_of(14, 2, 128),
+]
+
+
+@pytest.mark.parametrize("heads", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("page_size", [4, 16])
+@pytest.mark.parametrize("sizes", [[1] * 150, [64, 86], [63, 1, 1, 85], [7, 100, 1, 42]])
+def test_chunked_equals_at_once_to_the_bit(
+    native: Native, heads: Heads, dtype: torch.dtype, page_size: int, sizes: list[int]
+) -> None:
+    text = Text(heads, [150], dtype, page_size)
+    ends = torch.tensor(sizes).cumsum(0).tolist()
+    steps = [[(end - size, size)] for end, size in zip(ends, sizes, strict=True)]
+    assert torch.equal(torch.cat(text.answers(native, steps)), text.at_once(native))
+
+
+@pytest.mark.parametrize("heads", SHAPES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_batch_equals_alone_to_the_bit(native: Native, heads: Heads, dtype: torch.dtype) -> None:
+    lengths = [1, 150, 64, 65, 17, 3]
+    text = Text(heads, lengths, dtype)
+    parts = text.at_once(native).split(lengths)
+    for index, (part, length) in enumerate(zip(parts, lengths, strict=True)):
+        alone: list[Share | None] = [None] * len(lengths)
+        alone[index] = (0, length)
+        assert torch.equal(text.answers(native, [alone])[0], part)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_change_nothing(library: Library, threads: int) -> None:
+    text = Text(heads_of(8, 2, 64), [200, 1, 90], torch.bfloat16)
+    several = Native(library, threads=threads, spins=10)
+    for _ in range(10):
+        assert torch.equal(text.at_once(several), text.at_once(Native(library)))
+    several.close()
+
+
+@pytest.mark.parametrize("page_size", [4, 16])
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_sequence_that_is_not_finite_spoils_itself_alone(
+    native: Native, poison: float, page_size: int
+) -> None:
+    text = Text(heads_of(), [30, 41, 77], page_size=page_size)
+    clean = text.at_once(native).split([30, 41, 77])
+    text.rows[1][20] = poison
+    spoilt = text.at_once(native).split([30, 41, 77])
+    assert spoilt[1][20:].isnan().any(1).all()
+    assert torch.equal(spoilt[0], clean[0])
+    assert torch.equal(spoilt[2], clean[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("length", [1, 15, 17, 64, 65])
+def test_what_is_left_over_in_pages_does_not_matter(
+    native: Native, dtype: torch.dtype, length: int
+) -> None:
+    text = Text(heads_of(dim=32), [length], dtype)
+    answers = []
+    for stale in (0.0, math.nan, math.inf):
+        attention = native.attention(text.heads, text.pages(stale))
+        answers.append(attention(*text.step([(0, length)])))
+    assert answers[0].isfinite().all()
+    assert torch.equal(answers[1], answers[0])
+    assert torch.equal(answers[2], answers[0])
+
+
+@pytest.mark.parametrize("spread", [0.0, 1e-20, 100.0, 1e6])
+def test_extremes_are_like_the_twin(native: Native, spread: float) -> None:
+    text = Text(heads_of(), [100], spread=spread)
+    found, wanted = text.at_once(native), text.at_once(Twins())
+    assert found.isfinite().all()
+    torch.testing.assert_close(found / (spread or 1), wanted / (spread or 1), rtol=1e-3, atol=1e-3)
+
+
+def test_equal_keys_give_the_mean_of_values(native: Native) -> None:
+    text = Text(heads_of(2, 1), [90])
+    text.rows[0][:, :48] = 0  # queries and keys
+    means = text.rows[0][:, 48:].cumsum(0) / torch.arange(1, 91).unsqueeze(1)
+    near(text.at_once(native), means.repeat(1, 2))
+
+
+def test_no_rows_are_no_work(native: Native) -> None:
+    text = Text(heads_of(), [10])
+    assert text.answers(native, [[None]])[0].shape == (0, 64)
+
+
+def test_rows_stay_as_they_are(native: Native) -> None:
+    text = Text(heads_of(norms=True), [10])
+    for kernels in (native, Twins()):
+        rows, places = text.step([(0, 10)])
+        before = rows.clone()
+        kernels.attention(text.heads, text.pages())(rows, places)
+        assert torch.equal(rows, before)
+
+
+GOOD = Text(heads_of(), [20])
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (numbers(19, 128), "rows must be"),
+        (numbers(20, 127), "rows must be"),
+        (numbers(20, 128).bfloat16(), "rows must be"),
+        (numbers(128, 20).T, "contiguous"),
+    ],
+)
+def test_bad_rows_are_refused(native: Native, rows: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        native.attention(GOOD.heads, GOOD.pages())(rows, GOOD.step([(0, 20)])[1])
+
+
+@pytest.mark.parametrize(
+    ("run", "page_size", "dim", "message"),
+    [
+        (Run(0, 20, 0, (0, 3)), 16, 16, "below 3"),
+        (Run(0, 20, 0, (0, 1)), 32, 16, "of 16"),
+        (Run(0, 20, 0, (0, 1)), 16, 18, "rotation"),
+    ],
+)
+def test_places_of_other_layers_are_refused(
+    native: Native, run: Run, page_size: int, dim: int, message: str
+) -> None:
+    places = Places([run], rotation(range(20), dim), page_size)
+    with pytest.raises(ValueError, match=message):
+        native.attention(GOOD.heads, GOOD.pages())(GOOD.rows[0], places)
+
+
+@pytest.mark.parametrize(
+    ("run", "rows", "message"),
+    [
+        (Run(1, 20, 0, (0, 1)), 20, "follow"),
+        (Run(0, 0, 0, (0, 1)), 0, "follow"),
+        (Run(0, 20, -1, (0, 1)), 20, "follow"),
+        (Run(0, 20, 13, (0, 1)), 20, "a page for each"),
+        (Run(0, 20, 0, (0, -1)), 20, "negative"),
+        (Run(0, 20, 0, (0, 1)), 19, "rotation"),
+    ],
+)
+def test_places_that_cannot_be_are_refused(run: Run, rows: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Places([run], rotation(range(rows), 16), 16)
+
+
+@pytest.mark.parametrize(
+    ("heads", "pages", "message"),
+    [
+        (heads_of(dim=16), allocate_pages(3, 16, 2, 16, torch.float16), "float32 or bfloat16"),
+        (heads_of(dim=16), allocate_pages(3, 16, 1, 16, torch.float32), "pages must be"),
+        (heads_of(dim=16), allocate_pages(3, 3, 2, 16, torch.bfloat16), "pages must be"),
+        (heads_of(dim=512), allocate_pages(3, 16, 2, 512, torch.float32), "at most 256"),
+        (heads_of(3, 2), allocate_pages(3, 16, 2, 16, torch.float32), "shared"),
+        (Heads(4, 2, 16, numbers(4, 16)), allocate_pages(3, 16, 2, 16, torch.float32), "norms"),
+    ],
+)
+def test_bad_layers_are_refused(native: Native, heads: Heads, pages: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        native.attention(heads, pages)
