@@ -130,9 +130,11 @@ def build(options: argparse.Namespace) -> Decoder:
     low_bit = LOW_BITS[options.weights]
     form = low_bit if isinstance(low_bit, Format) else None
     torch.set_num_threads(options.threads if form is None else 1)
+    kernels = find_kernels(options.threads)
     return random_model(
         options.model,
-        execution=LocalExecution(find_kernels(options.threads)),
+        execution=LocalExecution(kernels),
+        kernels=kernels,
         page_size=PAGE,
         page_count=pages_for(max(options.tokens, *options.prompts) + 2 * options.step_tokens),
         form=form,
