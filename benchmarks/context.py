@@ -97,8 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         Console().print(table)
     if options.write:
         write(options.write, tables, panels(prefills, decodes), title(options))
-    rows = {"prefill": prefills, "decode": decodes, "shared": shared}
-    told = {name: [asdict(row) for row in found] for name, found in rows.items()}
+    told = {
+        "prefill": [asdict(row) for row in prefills],
+        "decode": [asdict(row) for row in decodes],
+        "shared": [asdict(row) for row in shared],
+    }
     print(json.dumps({"model": options.model, "weights": options.weights, **told}))
 
 

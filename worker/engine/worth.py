@@ -2,8 +2,9 @@
 
 Both are measured, the cost of the steps and each sequence's own luck, and the length of drafts is
 the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, as far as
-each can pay, since equal rows are computed together. Where nothing is promised, a sequence has a small allowance to find out
-whether that has changed: drafts that never help cost little more than the allowance.
+each can pay, since equal rows are computed together. Where nothing is promised, a sequence has a
+small allowance to find out whether that has changed: drafts that never help cost little more than
+the allowance.
 """
 
 from collections.abc import Sequence

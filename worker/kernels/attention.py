@@ -4,7 +4,6 @@ import ctypes
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from typing import Protocol
 
 import numpy as np

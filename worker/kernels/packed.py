@@ -77,13 +77,12 @@ class Fused:
 
 @dataclass(frozen=True, slots=True)
 class PackedRows:
-    """Outputs `start` to `end` of `panels` of a packed matrix, which are filled a few at a time.
+    """Outputs `start` to `end` of a packed matrix, which are filled a few at a time.
 
     So a matrix is rounded, read and fused with others in its last place: no copy of it stands by.
     """
 
     matrix: Packed
-    panels: Tensor
     start: int
     end: int
 
@@ -112,7 +111,8 @@ class PackedRows:
 
     def put_values(self, first: int, values: Tensor) -> None:
         """Fill rows from `first` on with codes uint8 [rows, groups * group_bytes]."""
-        fours = self.panels[..., SCALES_BYTES:].view(*self.panels.shape[:2], -1, PANEL, FOUR)
+        panels = self.matrix.panels
+        fours = panels[..., SCALES_BYTES:].view(*panels.shape[:2], -1, PANEL, FOUR)
         for pieces, columns, rows in self._pieces(first, len(values)):
             place = fours[pieces, :, :, columns]  # [panels, groups, fours, outputs, 4]
             count, groups, steps, outputs, _ = place.shape
@@ -121,7 +121,7 @@ class PackedRows:
 
     def put_scales(self, first: int, scales: Tensor) -> None:
         """Fill rows from `first` on with scales bfloat16 [rows, groups]."""
-        all_scales = self.panels[..., :SCALES_BYTES].view(torch.bfloat16)
+        all_scales = self.matrix.panels[..., :SCALES_BYTES].view(torch.bfloat16)
         for pieces, columns, rows in self._pieces(first, len(scales)):
             place = all_scales[pieces, :, columns]  # [panels, groups, outputs]
             count, groups, outputs = place.shape
