@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ALLOWANCE = 0.005
+ALLOWANCE = 0.01
 """Tokens a step that a sequence may lose by guesses."""
 
 SAVED, MOST_SAVED = 0.4, 3.0
