@@ -25,3 +25,10 @@ def errors(*statuses: int, body: type[BaseModel] = ErrorBody) -> Responses:
 def reference(model: type[BaseModel]) -> dict[str, str]:
     """Where the document has a type."""
     return {"$ref": MEMBERS.format(model=model.__name__)}
+
+
+def event_of(model: type[BaseModel]) -> dict[str, Any]:
+    """An event of a stream, as OpenAPI 3.2 describes them: its data is the model's JSON."""
+    payload = {"contentMediaType": "application/json", "contentSchema": reference(model)}
+    data = {"type": "string", "anyOf": [{"const": "[DONE]"}, payload]}
+    return {"type": "object", "required": ["data"], "properties": {"data": data}}

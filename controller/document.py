@@ -10,7 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from cloister import anthropic
 from cloister.fleet import TOKEN_HEADER, Beat, Join, Leave
-from cloister.openapi import MEMBERS, body_of, reference
+from cloister.openapi import MEMBERS, body_of, event_of, reference
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatAnswer, ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionAnswer, CompletionChunk, CompletionRequest
@@ -102,7 +102,7 @@ def _kept(method: str, path: str, answered: type[BaseModel] | None) -> dict[str,
 def _answered(answered: type[BaseModel], event: type[BaseModel] | None = None) -> dict[str, Any]:
     content = {"application/json": {"schema": reference(answered)}}
     if event is not None:
-        content["text/event-stream"] = {"schema": reference(event)}
+        content["text/event-stream"] = {"schema": event_of(event)}
     return {"200": {"description": "The worker's answer", "content": content}}
 
 

@@ -22,7 +22,7 @@ def answer(**changes: object) -> tuple[list[int], int]:
     """Novice's own words, and how many of them were guessed."""
     worker = build(settings(**changes))
     heard: queue.SimpleQueue[object] = queue.SimpleQueue()
-    prompt = tuple(worker.served.tokenizer.encode("the cat and the dog and the cat and the"))
+    prompt = tuple(worker.served.tokenizer.encode("the cat and the dog and " * 4))
     try:
         worker.engine.submit(Request("a", prompt, 24, Sampling(temperature=0)), heard.put)
         tokens = [heard.get(timeout=60) for _ in range(24)]

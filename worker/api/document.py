@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from cloister.fleet import TOKEN_HEADER
-from cloister.openapi import MEMBERS, Responses, errors, reference
+from cloister.openapi import MEMBERS, Responses, errors, event_of
 from cloister.wire.base import ErrorBody
 from cloister.wire.chat import ChatChunk, ChatRequest
 from cloister.wire.completion import CompletionChunk, CompletionRequest
@@ -37,7 +37,7 @@ def answers(
     whole: type[BaseModel], chunk: type[BaseModel], error: type[BaseModel] = ErrorBody
 ) -> Responses:
     """The answers of a route that generates."""
-    events = {"text/event-stream": {"schema": reference(chunk)}}
+    events = {"text/event-stream": {"schema": event_of(chunk)}}
     refusals = errors(*FAILURES, body=error)
     return {200: {"model": whole, "content": events}, **refusals}
 

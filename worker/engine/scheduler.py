@@ -272,7 +272,7 @@ class Scheduler:
     def _rooms(self, counts: dict[Sequence, int], budget: int, cost: Cost) -> dict[Sequence, int]:
         """Drafted tokens that sequences may add: they take no row and no page from others."""
         left = min(budget, DRAFTED_ROWS)
-        ready = [sequence for sequence in counts if self._may_draft(sequence)]
+        ready = [sequence for sequence in counts if self._may_draft(sequence, cost)]
         if not ready:
             return {}
         wishes = lengths([sequence.odds for sequence in ready], cost, self.drafter.most)
@@ -284,8 +284,8 @@ class Scheduler:
                 left -= room
         return rooms
 
-    def _may_draft(self, sequence: Sequence) -> bool:
-        if not self.drafter.most or not sequence.draftable:
+    def _may_draft(self, sequence: Sequence, cost: Cost) -> bool:
+        if not self.drafter.most or not sequence.draftable or not sequence.odds.can_pay(cost):
             return False
         sequence.odds.grade = self.drafter.grade(sequence)
         return sequence.odds.grade > 0

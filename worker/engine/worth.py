@@ -3,8 +3,7 @@
 Both are measured, the cost of the steps and each sequence's own luck, and the length of drafts is
 the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, as far as
 each can pay, since equal rows are computed together. Where nothing is promised, a sequence has a
-small allowance to find out whether that has changed: drafts that never help cost little more than
-the allowance.
+small allowance to find out whether that has changed: drafts that never help cost little more.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ALLOWANCE = 0.005
+ALLOWANCE = 0.01
 """Tokens a step that a sequence may lose by guesses."""
 
 SAVED, MOST_SAVED = 0.4, 3.0
@@ -137,6 +136,10 @@ class Odds:
             known = chance * (1 - chance**length) / (1 - chance)
             self._gains[self.grade, length] = known
         return known
+
+    def can_pay(self, cost: Cost) -> bool:
+        """Could it lose a guess? Else it needs none."""
+        return self.saved >= cost.row
 
     def wish(self, length: int, cost: Cost) -> int:
         """As many guesses as it could pay if all were wrong, or none where they promise nothing."""
