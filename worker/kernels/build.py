@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -56,7 +57,12 @@ def build(out: Path, *, sanitize: bool = False, tiles: Path | None = None) -> No
     """
     extra = (*(SANITIZE if sanitize else ()), *([f'-DEMULATED_TILES="{tiles}"'] if tiles else []))
     with tempfile.TemporaryDirectory() as folder:
-        objects = [_compile(name, flags, extra, Path(folder)) for name, flags in _parts().items()]
+        with ThreadPoolExecutor(os.cpu_count()) as compilers:
+            compiling = [
+                compilers.submit(_compile, name, flags, extra, Path(folder))
+                for name, flags in _parts().items()
+            ]
+        objects = [each.result() for each in compiling]
         made = Path(folder) / LIBRARY
         link = ("-shared", "-lpthread") if sanitize else (*LINK, *LIBRARIES)
         _run(*_compiler(), *extra, "-o", str(made), *objects, *link)
