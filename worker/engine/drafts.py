@@ -61,28 +61,32 @@ OFF = NoDrafts()
 
 @dataclass(slots=True)
 class Past:
-    """A text, one character a token, and what followed on an earlier place like its end."""
+    """Where each short end of a text's beginnings went on last, up to `read` tokens.
 
-    text: str = field(default="", repr=False)
-    common: int = 0  # tokens that the end and that place have in common
-    run: str = field(default="", repr=False)  # repeats from here on, if the guess is right
+    `common` tokens end the text and an earlier part of it; behind that part is `place`.
+    """
 
-    def read(self, tokens: Iterable[int]) -> None:
-        """The text goes on."""
-        text = self.text = self.text + "".join(map(chr, tokens))
-        self.common, self.run = 0, ""
-        for size in range(min(LONGEST, len(text) - 1), 0, -1):
-            place = text.rfind(text[-size:], 0, len(text) - 1)
-            if place >= 0:
-                self.common, self.run = size, text[place + size :]
-                return
+    read: int = 0
+    common: int = 0
+    place: int = 0
+    places: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
+
+    def follow(self, tokens: list[int]) -> None:
+        """Read on: a few steps a token, however long the text is."""
+        for end in range(self.read + 1, len(tokens) + 1):
+            self.common = 0
+            for size in range(1, min(LONGEST, end) + 1):
+                ending = tuple(tokens[end - size : end])
+                if ending in self.places:
+                    self.common, self.place = size, self.places[ending]
+                self.places[ending] = end
+        self.read = len(tokens)
 
 
 class Lookup:
     """Goes on as the sequence's own text did where it had the same end (Saxena 2023).
 
     The longest common end counts, of these the latest; the longer it is, the better the guess.
-    Texts are kept as strings: Python's own search is fast.
     """
 
     def __init__(self, most: int) -> None:
@@ -93,20 +97,23 @@ class Lookup:
         return self._past(sequence).common
 
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
-        return [_repeat(self._past(wish.sequence).run, wish.most) for wish in wishes]
+        return [self._repeat(wish) for wish in wishes]
 
     def forget(self, sequence: Sequence) -> None:
         self._pasts.pop(sequence, None)
 
+    def _repeat(self, wish: Wish) -> list[int]:
+        """What followed then, again and again: it repeats from here on, if the guess is right."""
+        past, tokens = self._past(wish.sequence), wish.sequence.tokens
+        if not past.common:
+            return []
+        length = len(tokens) - past.place
+        return [tokens[past.place + index % length] for index in range(wish.most)]
+
     def _past(self, sequence: Sequence) -> Past:
         past = self._pasts.setdefault(sequence, Past())
-        if len(past.text) < len(sequence.tokens):
-            past.read(sequence.tokens[len(past.text) :])
+        past.follow(sequence.tokens)
         return past
-
-
-def _repeat(run: str, count: int) -> list[int]:
-    return [ord(run[index % len(run)]) for index in range(count)] if run else []
 
 
 class Forced:
