@@ -33,6 +33,7 @@ from worker.execution.split.metrics import SplitCollector
 from worker.execution.split.site import Calls
 from worker.execution.split.stream import MaskStream
 from worker.kernels.cores import physical_cores
+from worker.kernels.lowbit import INT8
 from worker.kernels.masking import Masking, find_masking
 from worker.kernels.masking_twins import MaskingTwins
 from worker.kernels.native import Kernels, find_kernels
@@ -47,7 +48,8 @@ from worker.settings import WorkerSettings
 
 CONNECT_S = 2.0  # for a GPU server to take a connection; requests may wait meanwhile
 SMALL_BYTES = 100 * 2**20
-"""Below this size threads wait for each other longer than they compute (docs/log.md)."""
+"""Below this size threads wait for each other longer than they compute (docs/log.md), and rounding
+matrices to int8 is not worth what it costs in accuracy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +82,12 @@ def build(settings: WorkerSettings) -> Worker:
     """
     folder = find_model(settings.model)
     threads = settings.threads or threads_for(_stored_bytes(folder))
-    kernels = _kernels(settings, folder, threads)
+    low_bit = low_bit_for(settings, folder)
+    kernels = _kernels(settings, folder, threads, low_bit)
+    if settings.weights == "auto" and isinstance(kernels, Twins) and low_bit == INT8:
+        low_bit = "stored"  # which PyTorch computes much faster
     is_embedder, placed = embeds(folder, settings.task), _placed(settings, kernels)
-    model = _model(settings, folder, placed.execution, kernels, is_embedder)
+    model = _model(settings, folder, placed.execution, kernels, low_bit, is_embedder)
     placed.start()
     vector_size = model.config.hidden if is_embedder else None
     served = _served(settings, folder, model, placed.name, vector_size)
@@ -106,9 +111,9 @@ def build(settings: WorkerSettings) -> Worker:
     return Worker(engine, served, readiness, store, usage, app, execution, kernels, threads)
 
 
-def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
+def _kernels(settings: WorkerSettings, folder: Path, threads: int, low_bit: LowBit) -> Kernels:
     """What computes beside torch; tells torch how many threads are its own."""
-    form = form_of(folder, ModelConfig.read(folder), _low_bit(settings))
+    form = form_of(folder, ModelConfig.read(folder), low_bit)
     required = settings.kernels == "native"
     if form is None:  # torch multiplies: its threads wait awake, so those of attention must not
         torch.set_num_threads(threads)
@@ -118,8 +123,19 @@ def _kernels(settings: WorkerSettings, folder: Path, threads: int) -> Kernels:
     return kernels
 
 
-def _low_bit(settings: WorkerSettings) -> LowBit:
-    return LOW_BITS[settings.weights] if settings.execution == "local" else "none"
+def low_bit_for(settings: WorkerSettings, folder: Path) -> LowBit:
+    """How matrices are held: large ones in int8, where nothing else is stored or asked for.
+
+    Raises `BadModel`.
+    """
+    if settings.execution != "local":
+        return "none"
+    if settings.weights != "auto":
+        return LOW_BITS[settings.weights]
+    if settings.dtype == "float32" or embeds(folder, settings.task):
+        return "stored"
+    is_large = _stored_bytes(folder) >= SMALL_BYTES
+    return INT8 if is_large and ModelConfig.read(folder).low_bit is None else "stored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +221,7 @@ def _model(
     folder: Path,
     execution: Execution,
     kernels: Kernels,
+    low_bit: LowBit,
     is_embedder: bool,
 ) -> Decoder:
     return load_model(
@@ -212,7 +229,7 @@ def _model(
         execution=execution,
         kernels=kernels,
         dtype="bfloat16" if settings.weights == "bf16" else settings.dtype,
-        low_bit=_low_bit(settings),
+        low_bit=low_bit,
         page_size=settings.page_size,
         page_count=settings.cache_pages or None,
         cache_bytes=None if settings.cache_pages else settings.cache_mb * 2**20,

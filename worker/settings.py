@@ -44,7 +44,7 @@ class WorkerSettings(Settings):
     weights: Literal["auto", "bf16", "int8", "int4"] = Field(
         "auto",
         description="Matrices in memory: rounded to int8 or int4 when loaded, or bf16; auto keeps "
-        "what the files hold. Norms and cache are of --dtype.",
+        "what the files hold, but takes int8 for 100 MiB and more. Norms and cache are of --dtype.",
     )
     kernels: Literal["auto", "native"] = Field(
         "auto",

@@ -12,12 +12,12 @@ import torch
 
 from cloister.enclaves import GIB, PROFILES, enclave_bytes, profile_for
 from cloister.settings import command
-from worker.build import threads_for
+from worker.build import low_bit_for, threads_for
 from worker.commands.need import Need, need
 from worker.commands.options import MEMORY, Options, gibibytes, positive
 from worker.kernels.lowbit import Format
 from worker.model.config import ModelConfig
-from worker.model.load import LOW_BITS, form_of
+from worker.model.load import form_of
 from worker.model.source import find_model
 from worker.model.weights import stored_type
 from worker.settings import WorkerSettings
@@ -61,7 +61,7 @@ def plan(model: str, settings: WorkerSettings, context: int | None, budget_bytes
     folder = find_model(model)
     config = ModelConfig.read(folder)
     dtype = stored_type(folder, settings.dtype)
-    form = form_of(folder, config, LOW_BITS[settings.weights])
+    form = form_of(folder, config, low_bit_for(settings, folder))
     found = need(config, dtype, settings, form)
     tokens = min(context or config.context_length, config.context_length)
     return Plan(Path(model).name, config, dtype, form, found, tokens, budget_bytes)

@@ -23,10 +23,8 @@ from worker.model.weights import WeightType, read_weights
 LowBit = Literal["stored", "none"] | Format
 """Matrices as they are stored, as floats alone, or rounded when they are loaded."""
 
-LOW_BITS: Mapping[str, LowBit] = MappingProxyType(
-    {"auto": "stored", "bf16": "none", "int8": INT8, "int4": INT4}
-)
-"""The worker's setting `weights`."""
+LOW_BITS: Mapping[str, LowBit] = MappingProxyType({"bf16": "none", "int8": INT8, "int4": INT4})
+"""The worker's setting `weights`, but for `auto`."""
 
 
 def load_model(
