@@ -25,6 +25,7 @@ from worker.execution.split.masks import BLOCK_ROWS, MaskSource, NoMasks
 from worker.execution.split.site import Calls
 from worker.execution.split.wire import KINDS, Kind
 from worker.kernels.masking import find_masking
+from worker.kernels.native import find_kernels
 from worker.model.decoder import Decoder
 
 CONNECT_S = 5.0
@@ -80,10 +81,11 @@ def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     del watch
     gpu, helper = Place(), Place()
     masks, ready = _masks(name, setup, helper)
+    pool = find_kernels(setup.threads)  # whose threads help with masking and attention
     execution = SplitExecution(
         Calls(Gpus([("gpu", gpu.connect)]), setup.chunk_rows, at_once=setup.at_once),
         masks,
-        find_masking(setup.threads),
+        find_masking(),
         numbers="clear" if name == "plain" else "ring",
         deadline_s=setup.deadline_s,
     )
@@ -99,6 +101,7 @@ def _split(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
         execution.start()
         yield Cached(decoder, server, ready)
         execution.close()
+        pool.close()
 
 
 def _masks(name: Name, setup: Setup, helper: Place) -> tuple[MaskSource, Callable[[int], None]]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from worker.kernels.library import Library
 from worker.kernels.masking import NativeMasking
 from worker.kernels.masking_twins import MaskingTwins, Words
+from worker.kernels.native import Native
 
 TWINS = MaskingTwins()
 TYPES = st.sampled_from([torch.float32, torch.bfloat16])
@@ -24,9 +25,9 @@ def masking(request: pytest.FixtureRequest, library: Library) -> Iterator[Native
     """Each variant that runs on this machine, with a thread that helps."""
     if request.param not in library.variants():
         pytest.skip(f"this machine has no {request.param}")
-    kernels = NativeMasking(library, request.param, threads=2)
-    yield kernels
-    kernels.close()
+    pool = Native(library, threads=2)
+    yield NativeMasking(library, request.param)
+    pool.close()
 
 
 def words(*shape: int, seed: int) -> Words:

@@ -83,13 +83,13 @@ def attend(library: Library) -> int:
 
 def compare_masking(library: Library) -> None:
     """Over blocks that are full and broken, with masks and without."""
+    pool = Native(library, threads=2)
     for shape in product((torch.float32, torch.bfloat16), (1, 40), (1, 256, 999), (True, False)):
         wanted = masking(MaskingTwins(), *shape)
         for variant in library.variants():
-            kernels = NativeMasking(library, variant, threads=2)
-            found = masking(kernels, *shape)
+            found = masking(NativeMasking(library, variant), *shape)
             assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
-            kernels.close()
+    pool.close()
 
 
 def masking(

@@ -15,7 +15,7 @@ from torch import Tensor
 from cloister.errors import BadSettings
 from worker.kernels.library import Library, NoLibrary, Rows
 from worker.kernels.masking_twins import MaskingTwins, Sums, Words
-from worker.kernels.native import SPINS, TYPES
+from worker.kernels.native import rows_of
 
 log = logging.getLogger(__name__)
 
@@ -41,16 +41,14 @@ class Masking(Protocol):
         dtype: torch.dtype,
     ) -> tuple[Tensor, Sums]: ...
 
-    def close(self) -> None: ...
 
-
-def find_masking(threads: int = 1, *, required: bool = False) -> Masking:
+def find_masking(*, required: bool = False) -> Masking:
     """The best of this machine; the twins, with a warning, where nothing was compiled.
 
     Raises `BadSettings` in their place if compiled ones are `required`.
     """
     try:
-        return NativeMasking(Library(), threads=threads)
+        return NativeMasking(Library())
     except NoLibrary as reason:
         if required:
             raise BadSettings(f"kernels = 'native': {reason}") from None
@@ -105,22 +103,21 @@ class Revealing(ctypes.Structure):
 
 
 class NativeMasking:
-    """One variant of the compiled kernels, with `threads` in all; satisfies `Masking`."""
+    """One variant of the compiled kernels; satisfies `Masking`.
 
-    def __init__(
-        self, library: Library, variant: str | None = None, *, threads: int = 1, spins: int = SPINS
-    ) -> None:
+    Threads that a `Native` of the same library has help with its calls too.
+    """
+
+    def __init__(self, library: Library, variant: str | None = None) -> None:
         here = library.variants()
         self.name = next(iter(here)) if variant is None else variant
         self._variant = here[self.name]
         self._library = library
-        self._helpers = threads - 1
-        library.help_out(self._helpers, spins)
 
     def space(self, x: Tensor, room: float) -> tuple[Tensor, Tensor]:
         rows, columns = x.shape
         x, factors, steps = _unbroken(x), torch.empty(rows), torch.empty(rows)
-        job = Spacing(_rows(x), room, factors.data_ptr(), steps.data_ptr(), rows, columns)
+        job = Spacing(rows_of(x), room, factors.data_ptr(), steps.data_ptr(), rows, columns)
         self._library.space(self._variant, ctypes.byref(job))
         return factors, steps
 
@@ -135,7 +132,7 @@ class NativeMasking:
             words = masks
         sums = np.zeros(rows, np.uint64)
         job = Hiding(
-            _rows(x),
+            rows_of(x),
             factors.data_ptr(),
             *_masks(masks, rows, columns),
             _place(image, np.uint64, columns),
@@ -167,7 +164,7 @@ class NativeMasking:
             _place(secret, np.uint32, columns),
             steps.data_ptr(),
             scales.data_ptr(),
-            _rows(y),
+            rows_of(y),
             _place(sums, np.uint64, rows),
             rows,
             columns,
@@ -175,18 +172,9 @@ class NativeMasking:
         self._library.reveal(self._variant, ctypes.byref(job))
         return y, sums
 
-    def close(self) -> None:
-        """Let the helpers end; the caller computes alone from now on."""
-        self._library.dismiss(self._helpers)
-        self._helpers = 0
-
 
 def _unbroken(x: Tensor) -> Tensor:
     return x if x.stride(1) == 1 else x.contiguous()
-
-
-def _rows(x: Tensor) -> Rows:
-    return Rows(x.data_ptr(), x.stride(0), TYPES[x.dtype])
 
 
 def _check(vector: Tensor, dtype: torch.dtype, count: int) -> None:

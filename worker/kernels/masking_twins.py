@@ -77,9 +77,6 @@ class MaskingTwins:
             y[some] = numbers.mul_(steps[some, None]).mul_(scales)
         return y, sums
 
-    def close(self) -> None:
-        pass
-
 
 def _like(x: Tensor) -> Words:
     return np.empty(tuple(x.shape), np.uint32)

@@ -77,7 +77,7 @@ class Native:
         if len(indices) and not 0 <= int(indices.min()) <= int(indices.max()) < matrix.outputs:
             raise IndexError(f"indices must be below {matrix.outputs}")
         out = torch.empty(len(indices), matrix.inputs, dtype=matrix.dtype)
-        self._library.look_up(_matrix(matrix), indices.data_ptr(), len(indices), _rows(out))
+        self._library.look_up(_matrix(matrix), indices.data_ptr(), len(indices), rows_of(out))
         return out
 
     def attention(self, heads: Heads, pages: Tensor) -> Attention:
@@ -121,7 +121,7 @@ class NativeLinear:
         out = torch.empty(rows, self._outputs, dtype=x.dtype)
         scratch = torch.empty(rows * self._row_bytes, dtype=torch.uint8)
         self._library.multiply(
-            self._variant, self._linear, _rows(x), _rows(out), rows, scratch.data_ptr()
+            self._variant, self._linear, rows_of(x), rows_of(out), rows, scratch.data_ptr()
         )
         return out
 
@@ -141,7 +141,8 @@ def _matrix(packed: Packed) -> Matrix:
     return Matrix(panels.data_ptr(), packed.inputs, packed.outputs, form.bits, form.group)
 
 
-def _rows(tensor: Tensor) -> Rows:
+def rows_of(tensor: Tensor) -> Rows:
+    """A matrix of one of `TYPES` for C++."""
     return Rows(tensor.data_ptr(), tensor.stride(0), TYPES[tensor.dtype])
 
 

@@ -88,7 +88,6 @@ class SplitExecution:
     def close(self) -> None:
         self._calls.gpus.close()
         self._masks.close()
-        self._masking.close()
 
     def _ring(self, site: SiteId, weight: Weight) -> Arithmetic:
         int8 = to_int8(weight.matrix)

@@ -23,7 +23,7 @@ constexpr float POWERS[] = {1.3398875e-3f, 9.6184374e-3f, 5.5503325e-2f,
 // NaN stays NaN: `max` gives its second operand then.
 template <class V>
 static inline typename V::Floats power_of_2(typename V::Floats x) {
-    const typename V::Floats rounder = V::floats(12582912.0f);  // 1.5 * 2^23
+    const typename V::Floats rounder = V::floats(ROUNDER);
     x = V::max(V::floats(-127.0f), x);
     const typename V::Floats shifted = V::add(x, rounder);
     const typename V::Floats rest = V::sub(x, V::sub(shifted, rounder));

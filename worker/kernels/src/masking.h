@@ -4,8 +4,7 @@
 // Plain loops over a block in the first cache, which compilers turn into vectors.
 #pragma once
 
-#include "floats.h"
-#include "format.h"
+#include "rows.h"
 
 namespace cloister {
 
@@ -54,22 +53,13 @@ constexpr int BLOCK = 256;
 constexpr int LANES = 32;  // sums of squares: of each 32nd number, then halved
 constexpr int64_t LEAST = -126, MOST = 120;  // normal powers of two both ways
 
-static inline void read_block(const Rows& rows, int64_t at, int count, float* x) {
-    if (rows.type == BFLOAT16) {
-        const uint16_t* from = static_cast<const uint16_t*>(rows.data) + at;
-        for (int i = 0; i < count; i++) x[i] = widen(from[i]);
-    } else {
-        memcpy(x, static_cast<const float*>(rows.data) + at, sizeof *x * count);
-    }
-}
-
 static inline double squares(const Spacing& job, int64_t row) {
     alignas(64) double lanes[LANES] = {};
     alignas(64) float x[BLOCK];
     for (int64_t first = 0; first < job.columns; first += BLOCK) {
         const int64_t rest = job.columns - first;
         int count = rest < BLOCK ? int(rest) : BLOCK;
-        read_block(job.input, row * job.input.stride + first, count, x);
+        read(job.input, row, first, count, x);
         while (count % LANES) x[count++] = 0;
         for (int i = 0; i < count; i += LANES)
             for (int lane = 0; lane < LANES; lane++) {
@@ -115,14 +105,14 @@ static inline int32_t nearest_wide(float value) {
     return int32_t(has_fraction ? rounded : value);
 }
 
-static inline void quantise_block(const Rows& rows, int64_t at, int count, float factor,
-                                  int32_t* words) {
+static inline void quantise_block(const Rows& rows, int64_t row, int64_t first, int count,
+                                  float factor, int32_t* words) {
     if (factor == 0) {  // such a row may hold what is no number
         memset(words, 0, sizeof *words * count);
         return;
     }
     alignas(64) float x[BLOCK];
-    read_block(rows, at, count, x);
+    read(rows, row, first, count, x);
     for (int i = 0; i < count; i++) words[i] = nearest_wide(x[i] * factor);
 }
 
@@ -133,8 +123,7 @@ static void hide(const Hiding& job, int64_t begin, int64_t end) {
         for (int64_t first = 0; first < job.columns; first += BLOCK) {
             const int64_t rest = job.columns - first;
             const int count = rest < BLOCK ? int(rest) : BLOCK;
-            quantise_block(job.input, row * job.input.stride + first, count, job.factors[row],
-                           words);
+            quantise_block(job.input, row, first, count, job.factors[row], words);
             if (job.image) {
                 const uint64_t* image = job.image + first;
                 for (int i = 0; i < count; i++) sum += uint64_t(int64_t(words[i])) * image[i];
@@ -152,19 +141,9 @@ static void hide(const Hiding& job, int64_t begin, int64_t end) {
     }
 }
 
-static inline void write_block(const Rows& rows, int64_t at, int count, const int32_t* words,
-                               float step, const float* scales) {
-    if (rows.type == BFLOAT16) {
-        uint16_t* to = static_cast<uint16_t*>(rows.data) + at;
-        for (int i = 0; i < count; i++) to[i] = narrow(float(words[i]) * step * scales[i]);
-    } else {
-        float* to = static_cast<float*>(rows.data) + at;
-        for (int i = 0; i < count; i++) to[i] = float(words[i]) * step * scales[i];
-    }
-}
-
 static void reveal(const Revealing& job, int64_t begin, int64_t end) {
     alignas(64) int32_t words[BLOCK];
+    alignas(64) float y[BLOCK];
     for (int64_t row = begin; row < end; row++) {
         uint64_t sum = 0;
         for (int64_t first = 0; first < job.columns; first += BLOCK) {
@@ -181,8 +160,9 @@ static void reveal(const Revealing& job, int64_t begin, int64_t end) {
                 const int32_t* secret = job.secret + first;
                 for (int i = 0; i < count; i++) sum += uint64_t(int64_t(words[i]) * secret[i]);
             }
-            write_block(job.output, row * job.output.stride + first, count, words, job.steps[row],
-                        job.scales + first);
+            for (int i = 0; i < count; i++)
+                y[i] = float(words[i]) * job.steps[row] * job.scales[first + i];
+            write(job.output, row, first, count, y);
         }
         if (job.secret) job.sums[row] = sum;
     }

@@ -6,8 +6,7 @@
 // other rows.
 #pragma once
 
-#include "floats.h"
-#include "format.h"
+#include "rows.h"
 #include "silu.h"
 
 namespace cloister {
@@ -106,17 +105,6 @@ static inline void add_bias(const Linear& linear, int part, int64_t first, int c
     for (int i = 0; i < count; i++) row[i] += bias[i];
 }
 
-static inline void write_row(const Rows& to, int64_t row, int64_t first, int count,
-                             const float* totals) {
-    const int64_t at = row * to.stride + first;
-    if (to.type == BFLOAT16) {
-        uint16_t* numbers = static_cast<uint16_t*>(to.data) + at;
-        for (int i = 0; i < count; i++) numbers[i] = narrow(totals[i]);
-    } else {
-        memcpy(static_cast<float*>(to.data) + at, totals, count * sizeof *totals);
-    }
-}
-
 // `Block` multiplies a panel with up to Block::ROWS rows.
 template <class Block, int BITS>
 static void multiply_panel(const Product& product, int64_t index) {
@@ -136,7 +124,7 @@ static void multiply_panel(const Product& product, int64_t index) {
         }
         for (int r = 0; r < rows; r++) {
             if (linear.gated) silu_multiply(totals[0][r], totals[1][r]);
-            write_row(product.output, row + r, first, count, totals[0][r]);
+            write(product.output, row + r, first, count, totals[0][r]);
         }
     }
 }

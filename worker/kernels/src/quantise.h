@@ -2,8 +2,7 @@
 // operations in every variant, so that all give the same bits.
 #pragma once
 
-#include "floats.h"
-#include "format.h"
+#include "rows.h"
 
 namespace cloister {
 
@@ -36,16 +35,6 @@ static inline void quantise_group(const float* x, int group, int32_t zero, int8_
     }
     *scale = most < INFINITE ? (counts ? largest / LARGEST : 0.0f) : float_of(INFINITE | 0x400000);
     *start = -zero * sum;
-}
-
-static inline void read(const Rows& rows, int64_t row, int64_t first, int count, float* x) {
-    if (rows.type == BFLOAT16) {
-        const uint16_t* from = static_cast<const uint16_t*>(rows.data) + row * rows.stride + first;
-        for (int i = 0; i < count; i++) x[i] = widen(from[i]);
-    } else {
-        const float* from = static_cast<const float*>(rows.data) + row * rows.stride + first;
-        for (int i = 0; i < count; i++) x[i] = from[i];
-    }
 }
 
 // What RMSNorm (Zhang and Sennrich 2019) multiplies a row with: 1 / sqrt(mean of squares + epsilon).
