@@ -46,6 +46,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.skipif(torch.version.cuda is not None, reason="plans are for PyTorch's CPU build")
 @pytest.mark.parametrize(
     ("model", "weights"),
     [("novice", "bf16"), ("checkpoint", "bf16"), ("checkpoint", "int8"), ("checkpoint", "int4")],
