@@ -25,6 +25,8 @@ from cloister.errors import CloisterError
 from homes.libraries import elf_files, needed, strip
 from homes.parts import LIBRARY, Part
 
+CUDA = ("torch/lib/libtorch_cuda*.so",)  # in PyTorch's usual package
+
 
 class BadImage(CloisterError):
     """The image cannot be made, or is too large."""
@@ -45,8 +47,8 @@ def build(part: Part, out: Path, root: Path) -> Size:
     """Make a part's image in a new folder `out`, from this interpreter and the checkout at `root`.
 
     A failure leaves no image, since the build scripts take one that is there for whole.
-    Raises `BadImage` when a package is missing, or the image has more files than it may;
-    `CannotStrip`.
+    Raises `BadImage` when a package is missing, PyTorch was built for CUDA, or the image has more
+    files than it may; `CannotStrip`.
     """
     if out.exists():
         raise BadImage(f"{out} is there already")
@@ -107,7 +109,13 @@ def _package(name: str, site: Path, part: Part) -> None:
         raise BadImage(
             f"{name} is not installed; `make run` installs what a worker needs"
         ) from None
-    for file in distribution.files or ():
+    files = distribution.files or ()
+    if any(_matches(file.as_posix(), CUDA) for file in files):
+        raise BadImage(
+            f"{name} {distribution.version} is built for CUDA: too large for an enclave, which has "
+            "no use for it; install PyTorch's CPU build, as README.md says"
+        )
+    for file in files:
         if ".." not in file.parts and _is_wanted(file.as_posix(), part):
             _take(Path(str(file.locate())), site, file.as_posix(), part)
 

@@ -15,6 +15,7 @@ from tests.webui.fake_openai import FakeOpenAI, Script, error
 
 CONTROL_C, CONTROL_D = "\x03", "\x04"
 PATIENCE_S = 20.0
+ANSWERED = "4 tokens · "  # behind an answer, and not in "12.4 tokens/s"
 
 TAKE_TERMINAL_AND_CHAT = """
 import fcntl, sys, termios
@@ -75,16 +76,16 @@ def contents(fake: FakeOpenAI) -> list[str]:
 
 def test_turns_are_remembered_counted_and_cleared(fake: FakeOpenAI, terminal: Terminal) -> None:
     terminal.type("One\r")
-    terminal.wait_for("4 tokens")
+    terminal.wait_for(ANSWERED)
     terminal.type("Two\r")
-    terminal.wait_for("4 tokens")
+    terminal.wait_for(ANSWERED)
     assert contents(fake) == ["One", "Good day to you.", "Two"]
     terminal.type("/clear\r")
     terminal.wait_for("is forgotten")
     terminal.type("/system Be brief.\r")
     terminal.wait_for("is set")
     terminal.type("Three\r")
-    terminal.wait_for("4 tokens")
+    terminal.wait_for(ANSWERED)
     assert contents(fake) == ["Be brief.", "Three"]
 
 
@@ -106,7 +107,7 @@ def test_control_c_clears_the_line_and_control_d_leaves(
     fake: FakeOpenAI, terminal: Terminal
 ) -> None:
     terminal.type("Not this" + CONTROL_C + "But this\r")
-    terminal.wait_for("4 tokens")
+    terminal.wait_for(ANSWERED)
     assert contents(fake) == ["But this"]
     terminal.wait_for("›")
     terminal.type(CONTROL_D)
@@ -131,7 +132,7 @@ def test_models_are_listed_chosen_and_kept(fake: FakeOpenAI, terminal: Terminal)
     terminal.type("/model sage\r")
     terminal.wait_for("talking to sage")
     terminal.type("Hello\r")
-    terminal.wait_for("4 tokens")
+    terminal.wait_for(ANSWERED)
     assert fake.bodies[-1]["model"] == "sage"
 
 
@@ -145,7 +146,7 @@ def test_typed_lines_are_kept_only_where_asked(fake: FakeOpenAI, tmp_path: Path)
     terminal = Terminal("--url", fake.url, "--history", str(file))
     terminal.wait_for("›")
     terminal.type("Hello\r")
-    terminal.wait_for("4 tokens")
+    terminal.wait_for(ANSWERED)
     terminal.close()
     assert "+Hello" in file.read_text()
 

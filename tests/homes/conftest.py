@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 from cloister.enclaves import PAGE, PROFILES
 from homes import bom, gramine, image, occlum
@@ -30,6 +31,8 @@ def make_image(tmp_path_factory: pytest.TempPathFactory) -> Callable[[PartName],
     if not can_jail():
         assert "CI" not in os.environ, "jails need root, namespaces, ldd and unshare"
         pytest.skip("jails need root")
+    if torch.version.cuda is not None:
+        pytest.skip("images need PyTorch's CPU build")
 
     @cache
     def make(name: PartName) -> Path:

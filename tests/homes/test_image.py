@@ -56,6 +56,16 @@ def test_failure_leaves_no_image(tmp_path: Path) -> None:
     assert list(out.parent.iterdir()) == []
 
 
+def test_pytorch_built_for_cuda_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = tmp_path / "torch-2.13.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.13.0\n")
+    (about / "RECORD").write_text("torch/__init__.py,,\ntorch/lib/libtorch_cuda_linalg.so,,\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(image.BadImage, match=r"torch 2\.13\.0 is built for CUDA.*CPU build"):
+        image.build(Part(packages=("torch",), ours=(), unneeded=()), tmp_path / "image", ROOT)
+
+
 def test_stripped_library_loads_and_the_one_it_came_from_stays(tmp_path: Path) -> None:
     made, taken = tmp_path / "made.so", tmp_path / "taken.so"
     shutil.copy(parser.__file__, made)
