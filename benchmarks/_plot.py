@@ -1,48 +1,93 @@
-"""A small plot of several loads, written as SVG by hand."""
+"""Curves over a few places, side by side, written as SVG by hand."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
-from benchmarks._report import Level
+WIDTH, HEIGHT, MARGIN = 300, 180, 50
+COLOURS = ("steelblue", "darkorange", "seagreen", "firebrick")
+TICKS = 4  # about as many lines across
+LEGEND = 14  # pixels a line of it takes
 
-WIDTH, HEIGHT, MARGIN = 260, 180, 40
-CURVES = (
-    ("time to first token, ms (p50)", "ttft_ms_p50"),
-    ("between tokens, ms (p50)", "itl_ms_p50"),
-    ("output tokens a second", "output_tokens_per_s"),
-)
+Curve = Sequence[tuple[str, float]]
 
 
-def svg(title: str, levels: Sequence[Level]) -> str:
-    """Three curves side by side, one point a load, each axis from zero."""
-    panels = "".join(
+@dataclass(frozen=True)
+class Panel:
+    """One plot: curves by name, each with its values by place; places stand at equal distances.
+
+    The vertical axis begins at zero.
+    """
+
+    title: str
+    curves: Mapping[str, Curve]
+
+
+def svg(panels: Sequence[Panel], title: str = "") -> str:
+    """Panels from left to right, each with a legend where it has several curves."""
+    width = MARGIN + len(panels) * (WIDTH + MARGIN)
+    legend = LEGEND * max(len(panel.curves) for panel in panels)
+    drawn = "".join(
         f'<g transform="translate({MARGIN + index * (WIDTH + MARGIN)},{2 * MARGIN})">'
-        f"{_panel(name, [row.load for row in levels], [getattr(row, key) or 0 for row in levels])}"
-        "</g>"
-        for index, (name, key) in enumerate(CURVES)
+        f"{_panel(one)}</g>"
+        for index, one in enumerate(panels)
     )
-    width = MARGIN + len(CURVES) * (WIDTH + MARGIN)
+    height = HEIGHT + 3 * MARGIN + legend
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{HEIGHT + 4 * MARGIN}"'
-        ' font-family="sans-serif" font-size="11">'
-        '<rect width="100%" height="100%" fill="white"/>'
-        f'<text x="{MARGIN}" y="24" font-size="15">{escape(title)}</text>{panels}</svg>\n'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"'
+        ' font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="white"/>'
+        f'<text x="{MARGIN}" y="{MARGIN / 2}" font-size="15">{escape(title)}</text>{drawn}</svg>\n'
     )
 
 
-def _panel(name: str, loads: Sequence[str], values: Sequence[float]) -> str:
-    top = max(values) or 1
-    step = WIDTH / max(1, len(values) - 1)
-    points = [(index * step, HEIGHT * (1 - value / top)) for index, value in enumerate(values)]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    marks = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="steelblue"/>'
-        f'<text x="{x:.1f}" y="{y - 7:.1f}" text-anchor="middle">{value:.4g}</text>'
-        f'<text x="{x:.1f}" y="{HEIGHT + 16}" text-anchor="middle">{escape(load)}</text>'
-        for (x, y), value, load in zip(points, values, loads, strict=True)
+def ticks(top: float) -> list[float]:
+    """Round numbers from 0 until `top` or above is reached: multiples of 1, 2 or 5 times 10^n."""
+    if top <= 0:
+        return [0, 1]
+    power = 10.0 ** math.floor(math.log10(top / TICKS))
+    step = next(power * times for times in (1, 2, 5, 10) if power * times * TICKS >= top * 0.999)
+    return [step * index for index in range(math.ceil(top / step - 0.001) + 1)]
+
+
+def _panel(panel: Panel) -> str:
+    places = list(dict.fromkeys(place for curve in panel.curves.values() for place, _ in curve))
+    lines = ticks(max(value for curve in panel.curves.values() for _, value in curve))
+    apart, tall = WIDTH / max(1, len(places) - 1), HEIGHT / lines[-1]
+    drawn = (
+        _curve(colour, [(apart * places.index(place), HEIGHT - tall * y) for place, y in curve])
+        for colour, curve in zip(COLOURS, panel.curves.values(), strict=False)
     )
+    return "".join(
+        (
+            f'<text y="-16" font-size="13">{escape(panel.title)}</text>',
+            *(_line_across(HEIGHT - tall * value, f"{value:g}") for value in lines),
+            *(_below(apart * index, escape(place)) for index, place in enumerate(places)),
+            *drawn,
+            *_legend([*panel.curves]),
+        )
+    )
+
+
+def _line_across(y: float, words: str) -> str:
     return (
-        f'<text y="-22">{escape(name)}</text>'
-        f'<path d="M0,0 V{HEIGHT} H{WIDTH}" fill="none" stroke="black"/>'
-        f'<polyline points="{line}" fill="none" stroke="steelblue" stroke-width="2"/>{marks}'
+        f'<path d="M0,{y:.1f} H{WIDTH}" stroke="lightgrey"/>'
+        f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">{words}</text>'
     )
+
+
+def _below(x: float, words: str) -> str:
+    return f'<text x="{x:.1f}" y="{HEIGHT + 16}" text-anchor="middle">{words}</text>'
+
+
+def _curve(colour: str, points: Sequence[tuple[float, float]]) -> str:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    marks = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in points)
+    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>{marks}'
+
+
+def _legend(names: Sequence[str]) -> Iterator[str]:
+    """Below the places."""
+    for index, (name, colour) in enumerate(zip(names, COLOURS, strict=False)):
+        y = HEIGHT + 20 + LEGEND * (index + 1)
+        yield f'<text y="{y}" fill="{colour}">{escape(name)}</text>'

@@ -29,7 +29,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks._curves import Panel, svg
+from benchmarks._plot import Panel, svg
 from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.request import Event, Request, Sampling, Token
@@ -234,7 +234,7 @@ def prefill_table(rows: list[Prefill]) -> Table:
 
 def decode_table(rows: list[Decode], options: argparse.Namespace) -> Table:
     found = {(row.batch, row.context): f"{row.ms:.1f}" for row in rows}
-    names = [f"{batch} sequences, ms" for batch in options.batches]
+    names = [f"{sequences(batch)}, ms" for batch in options.batches]
     table = Table("context", *names, title="decode, one step")
     for context in options.contexts:
         table.add_row(str(context), *(found.get((b, context), "") for b in options.batches))
@@ -248,11 +248,15 @@ def shared_table(rows: list[Shared]) -> Table:
     return table
 
 
+def sequences(count: int) -> str:
+    return "1 sequence" if count == 1 else f"{count} sequences"
+
+
 def panels(prefills: list[Prefill], decodes: list[Decode]) -> list[Panel]:
-    speeds = {"": [(row.tokens, row.tokens_per_s) for row in prefills]}
+    speeds = {"": [(str(row.tokens), row.tokens_per_s) for row in prefills]}
     batches = dict.fromkeys(row.batch for row in decodes)
     steps = {
-        f"{batch} sequences": [(row.context, row.ms) for row in decodes if row.batch == batch]
+        sequences(batch): [(str(row.context), row.ms) for row in decodes if row.batch == batch]
         for batch in batches
     }
     return [

@@ -33,13 +33,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from benchmarks._load import closed_loop, open_loop
-from benchmarks._plot import svg
+from benchmarks._plot import Panel, svg
 from benchmarks._prompts import chat, measure
 from benchmarks._report import Level, json_line, level, table
 from cloister.client import Chat, Client, Options
 from cloister.errors import CloisterError
 
 RATE_FACTOR = 16  # a rate sends as many requests as 16 streams
+CURVES = {
+    "time to first token, ms (p50)": "ttft_ms_p50",
+    "between tokens, ms (p50)": "itl_ms_p50",
+    "output tokens a second": "output_tokens_per_s",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,9 +57,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     Console(width=110 if not sys.stdout.isatty() else None).print(table(levels))
     if args.plot:
-        args.plot.write_text(svg(f"{model} at {args.url}", levels), encoding="utf-8")
+        args.plot.write_text(svg(panels(levels), f"{model} at {args.url}"), encoding="utf-8")
     print(json_line(args.url, model, levels))
     return 1 if any(row.errors for row in levels) else 0
+
+
+def panels(levels: Sequence[Level]) -> list[Panel]:
+    """What is plotted: three curves, one point a load."""
+    return [
+        Panel(name, {"": [(row.load, getattr(row, key) or 0) for row in levels]})
+        for name, key in CURVES.items()
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:

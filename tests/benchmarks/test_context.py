@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import context
-from benchmarks._curves import Panel, svg
+from benchmarks._plot import Panel, svg, ticks
 
 SMALL = (
     *("--model", "small-5m", "--weights", "bf16", "--threads", "1", "--rounds", "1"),
@@ -38,9 +38,17 @@ def test_figures_are_told_and_put_between_the_marks(
 
 
 def test_every_point_of_a_curve_is_drawn() -> None:
-    drawn = svg([Panel("a < b", {"one": [(1, 2), (10, 4)], "two": [(1, 3)]})])
+    drawn = svg([Panel("a < b", {"one": [("1", 2), ("10", 4)], "two": [("1", 3)]})])
     circles = ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}circle")
     assert len(list(circles)) == 3
+
+
+@pytest.mark.parametrize(
+    ("top", "wanted"),
+    [(80, [0, 20, 40, 60, 80]), (81, [0, 50, 100]), (0.3, [0, 0.1, 0.2, 0.3]), (0, [0, 1])],
+)
+def test_axis_has_round_numbers_up_to_the_highest_value(top: float, wanted: list[float]) -> None:
+    assert ticks(top) == pytest.approx(wanted)
 
 
 def test_committed_page_has_the_marks() -> None:

@@ -143,7 +143,7 @@ def test_percentile(values: list[float], percent: float, wanted: float | None) -
 
 def test_plot_is_svg_with_every_load() -> None:
     sample = Sample(0, 1, (0.1, 0.2), 3, 2, True, None)
-    text = svg("a < b", [level("1", [sample]), level("16", [sample])])
+    text = svg(serve.panels([level("1", [sample]), level("16", [sample])]), "a < b")
     ElementTree.fromstring(text)
     assert ">16</text>" in text
 
