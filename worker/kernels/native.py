@@ -59,7 +59,7 @@ def find_kernels(threads: int = 1, *, spins: int = SPINS, required: bool = False
 class Native:
     """One variant of the compiled kernels, with `threads` in all; satisfies `Kernels`."""
 
-    bfloats = BF16
+    bfloats: Format | None = BF16
 
     def __init__(
         self, library: Library, variant: str | None = None, *, threads: int = 1, spins: int = SPINS

@@ -55,7 +55,7 @@ class Packed:
     def fours(self) -> Tensor:
         """The codes, int32 for four bytes: [panels, groups, steps, outputs], in the same memory."""
         codes = self.panels[..., PANEL * self.form.scale_bytes :].view(torch.int32)
-        return codes.unflatten(-1, (-1, PANEL))
+        return codes.view(*codes.shape[:2], -1, PANEL)
 
     def rows(self, start: int, end: int) -> "PackedRows":
         """Some of the rows, of one half where it is gated, as a place to put them."""
