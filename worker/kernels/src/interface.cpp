@@ -62,7 +62,14 @@ void draw_part(const void* job, int64_t begin, int64_t end) {
 
 constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
 constexpr int64_t PANELS_AT_A_TIME = 8;
-constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread would take longer
+constexpr int64_t FEW_PRODUCTS = 1 << 20;  // waking a thread would take longer
+
+// Fewer panels of many rows, so that each thread finds some.
+int64_t panels_at_a_time(const Linear& linear, int64_t rows) {
+    const int64_t each = rows * linear.matrix.inputs * PANEL * linear.parts();
+    const int64_t few = FEW_PRODUCTS / (each + 1) + 1;
+    return few < PANELS_AT_A_TIME ? few : PANELS_AT_A_TIME;
+}
 
 // Multiply-adds of both products, roughly.
 int64_t products(const Heads& heads, const Places& places) {
@@ -109,7 +116,7 @@ CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, cons
     const Product product = {*linear, *input, *output, rows, {values, scales, starts, static_cast<uint16_t*>(scratch)}};
     const Work work = {VARIANTS[variant], &product};
     run(prepare_part, &work, rows, ROWS_AT_A_TIME);
-    run(multiply_part, &work, matrix.panel_count(), PANELS_AT_A_TIME);
+    run(multiply_part, &work, matrix.panel_count(), panels_at_a_time(*linear, rows));
 }
 
 CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Places* places,
