@@ -100,7 +100,10 @@ class Execution(Protocol):
     """A way to run the decoder's linear layers."""
 
     pace: Pace
-    bfloats: Format | None  # how matrices of bfloat16 shall be packed; None: not at all
+
+    @property
+    def bfloats(self) -> Format | None:
+        """How matrices of bfloat16 shall be packed; None: not at all."""
 
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
         """Take a weight in at build time and answer the site that uses it."""

@@ -18,7 +18,6 @@ from worker.execution.split.products import KINDS, choose
 from worker.execution.split.sites import Digest, SiteId, site_id, to_int8
 from worker.execution.split.wire import KINDS as WIRE_KINDS
 from worker.execution.split.wire import Kind
-from worker.kernels.lowbit import Format
 from worker.model.load import load_model
 from worker.model.weights import WeightType
 
@@ -61,7 +60,7 @@ class _Collecting:
     """An execution that runs nothing: it takes the weights that the decoder hands out."""
 
     pace = WHOLE
-    bfloats: Format | None = None
+    bfloats = None
 
     def __init__(self, device: torch.device, *, int8: bool) -> None:
         self._device = device

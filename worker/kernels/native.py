@@ -30,7 +30,10 @@ class Kernels(Protocol):
     """What a model and its sampling need, compiled or in PyTorch: twins.py says what each is."""
 
     name: str
-    bfloats: Format | None  # as which matrices of bfloat16 are the fastest; None: as they are
+
+    @property
+    def bfloats(self) -> Format | None:
+        """As what matrices of bfloat16 are multiplied the fastest; None: as they are."""
 
     def linear(self, fused: Fused) -> Callable[[Tensor], Tensor]: ...
 
@@ -59,7 +62,7 @@ def find_kernels(threads: int = 1, *, spins: int = SPINS, required: bool = False
 class Native:
     """One variant of the compiled kernels, with `threads` in all; satisfies `Kernels`."""
 
-    bfloats: Format | None = BF16
+    bfloats = BF16
 
     def __init__(
         self, library: Library, variant: str | None = None, *, threads: int = 1, spins: int = SPINS

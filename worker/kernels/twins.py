@@ -29,7 +29,7 @@ class Twins:
     """All kernels, in PyTorch; satisfies `Kernels`."""
 
     name = "twins"
-    bfloats: Format | None = None  # PyTorch has its own, much faster product of those
+    bfloats = None  # PyTorch has its own, much faster product of those
 
     def linear(self, fused: Fused) -> Callable[[Tensor], Tensor]:
         """A function for what `fused` says of rows `x` [rows, in].

@@ -48,15 +48,15 @@ def load_model(
         config = replace(config, tied_head=True)  # no head is read: none is used
     form = form_of(folder, config, low_bit)
     weights = read_weights(
-        folder, config, dtype, form or _packed(stored_type(folder, dtype), execution)
+        folder, config, dtype, form or packed(stored_type(folder, dtype), execution)
     )
     return build(
         config, weights, execution, kernels, page_size, page_count, cache_bytes, embeds=embeds
     )
 
 
-def _packed(dtype: torch.dtype, execution: Execution) -> Format | None:
-    """The form of matrices that are not in low bits."""
+def packed(dtype: torch.dtype, execution: Execution) -> Format | None:
+    """The form of matrices that are not in low bits: packed where the execution asks for it."""
     return execution.bfloats if dtype == torch.bfloat16 else None
 
 
@@ -82,7 +82,7 @@ def random_model(
 ) -> Decoder:
     """A decoder of a named shape with seeded random weights, for benchmarks."""
     config = shape(name)
-    weights = random_weights(config, dtype, seed, form or _packed(dtype, execution))
+    weights = random_weights(config, dtype, seed, form or packed(dtype, execution))
     return build(config, weights, execution, kernels, page_size, page_count, cache_bytes)
 
 

@@ -18,7 +18,6 @@ from worker.execution.split.products import Kind as ProductKind
 from worker.execution.split.site import CHUNKS, Calls, SplitSite
 from worker.execution.split.sites import Digest, SiteId, site_id, to_int8
 from worker.execution.split.wire import Kind
-from worker.kernels.lowbit import Format
 from worker.kernels.masking import Masking
 
 Numbers = Literal["ring", "clear"]
@@ -30,6 +29,8 @@ class SplitExecution:
 
     `deadline_s` bounds one call at one server; `token` is what the servers ask for.
     """
+
+    bfloats = None  # masks and digests are of matrices as they are
 
     def __init__(
         self,
@@ -43,7 +44,6 @@ class SplitExecution:
     ) -> None:
         self.counts = calls.gpus.counts
         self.pace = Pace(calls.chunk_rows, calls.at_once)
-        self.bfloats: Format | None = None  # masks and digests are of matrices as they are
         self._calls = calls
         self._masks = masks
         self._masking = masking
