@@ -30,7 +30,7 @@ KINDS = {"copy and edit": ("copying",), "no help": ("spelling", "stories", "chat
 """Skills whose answers repeat their prompts, and skills whose answers hardly do."""
 
 WARM_UP = 3
-"""Pairs that do not count: oneDNN compiles its products anew for each number of rows it meets."""
+"""Pairs that do not count: in them the prices of guesses are learnt."""
 
 PROMPTS = 12
 LONGEST = 150

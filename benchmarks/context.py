@@ -38,6 +38,7 @@ from worker.execution.local import LocalExecution
 from worker.kernels.cores import physical_cores
 from worker.kernels.lowbit import Format
 from worker.kernels.native import find_kernels
+from worker.kernels.twins import Twins
 from worker.model.decoder import Decoder
 from worker.model.load import LOW_BITS, random_model
 from worker.model.shapes import SHAPES
@@ -132,8 +133,8 @@ def title(options: argparse.Namespace) -> str:
 def build(options: argparse.Namespace) -> Decoder:
     low_bit = LOW_BITS[options.weights]
     form = low_bit if isinstance(low_bit, Format) else None
-    torch.set_num_threads(options.threads if form is None else 1)
     kernels = find_kernels(options.threads)
+    torch.set_num_threads(options.threads if isinstance(kernels, Twins) else 1)
     return random_model(
         options.model,
         execution=LocalExecution(kernels),

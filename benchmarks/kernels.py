@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)
     bandwidth = bytes_per_s()
     kernels = find_kernels(options.threads)
     models = {name: build(options.model, form, kernels) for name, form in FORMS.items()}

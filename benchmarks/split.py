@@ -85,7 +85,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--top-p", type=float, default=1.0)
     add("--dtype", choices=DTYPES, default="bfloat16")
     add("--device", default="cpu", help="where servers that are started here compute")
-    add("--threads", type=int, default=1, help="torch threads of each process")
+    add("--threads", type=int, default=1, help="that compute in each process")
     add("--gpu", help="address of a running `cloister gpu`, for one of our columns")
     wires = [scheme for scheme in SCHEMES if scheme != "tls"]
     add("--wire", choices=wires, default="tcp", help="of our columns, to servers started here")

@@ -46,6 +46,7 @@ from worker.engine.limits import Limits
 from worker.engine.request import Event, Grammar, Request, Sampling, Token
 from worker.execution.local import LocalExecution
 from worker.kernels.native import find_kernels
+from worker.kernels.twins import Twins
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
 from worker.model.load import load_model, random_model
@@ -106,7 +107,8 @@ def main() -> None:
     if options.drafts:
         compare(options)
         return
-    model = build(options)
+    threads = options.threads or threads_for(stored_bytes(options.model))
+    model = build(options, threads)
     grammar = schema(options, model) if options.structured else None
     engine = InferenceEngine(model, Silent(), Limits(step_tokens=options.step_tokens))
     engine.start()
@@ -117,7 +119,7 @@ def main() -> None:
     ]
     engine.close()
     Console().print(table(options, rows))
-    made = {"model": options.model, "threads": torch.get_num_threads()}
+    made = {"model": options.model, "threads": threads}
     print(json.dumps({**made, "rows": [asdict(row) for row in rows]}))
 
 
@@ -137,22 +139,24 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--temperature", type=float, default=0.0, help="0 is greedy")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds, medians are shown")
     parser.add_argument("--step-tokens", type=int, default=512, help="token budget of a step")
-    parser.add_argument("--threads", type=int, default=0, help="torch threads; 0: as a worker")
+    parser.add_argument("--threads", type=int, default=0, help="that compute; 0: as a worker")
     parser.add_argument("--structured", action="store_true", help="measure JSON schema answers too")
     parser.add_argument("--drafts", type=int, default=0, help="compare with so many drafts a step")
     return parser.parse_args()
 
 
-def build(options: argparse.Namespace) -> Decoder:
+def stored_bytes(model: str) -> int:
+    config = SHAPES[model] if model in SHAPES else ModelConfig.read(find_model(model))
+    return weights_bytes(config, torch.bfloat16)
+
+
+def build(options: argparse.Namespace, threads: int) -> Decoder:
     tokens = max(options.sequences) * (options.prompt + options.decode + 16)
     pages = -(-tokens // 16) * 2
-    named = options.model in SHAPES
-    config = SHAPES[options.model] if named else ModelConfig.read(find_model(options.model))
-    threads = options.threads or threads_for(weights_bytes(config, torch.bfloat16))
-    torch.set_num_threads(threads)
     kernels = find_kernels(threads)
+    torch.set_num_threads(threads if isinstance(kernels, Twins) else 1)
     execution = LocalExecution(kernels)
-    if named:
+    if options.model in SHAPES:
         return random_model(options.model, execution=execution, kernels=kernels, page_count=pages)
     folder = find_model(options.model)
     return load_model(folder, execution=execution, kernels=kernels, page_count=pages)

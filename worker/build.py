@@ -44,6 +44,7 @@ from worker.model.decoder import Decoder
 from worker.model.load import LOW_BITS, LowBit, form_of, load_model
 from worker.model.pooling import embeds
 from worker.model.source import find_model
+from worker.model.weights import WeightType, stored_type
 from worker.settings import WorkerSettings
 
 CONNECT_S = 2.0  # for a GPU server to take a connection; requests may wait meanwhile
@@ -113,14 +114,21 @@ def build(settings: WorkerSettings) -> Worker:
 
 def _kernels(settings: WorkerSettings, folder: Path, threads: int, low_bit: LowBit) -> Kernels:
     """What computes beside torch; tells torch how many threads are its own."""
-    form = form_of(folder, ModelConfig.read(folder), low_bit)
     required = settings.kernels == "native"
-    if form is None:  # torch multiplies: its threads wait awake, so those of attention must not
+    if not _packs(settings, folder, low_bit):
+        # Torch multiplies: its threads wait awake, so those of attention must not.
         torch.set_num_threads(threads)
         return find_kernels(threads, spins=0, required=required)
     kernels = find_kernels(threads, required=required)
     torch.set_num_threads(threads if isinstance(kernels, Twins) else 1)
     return kernels
+
+
+def _packs(settings: WorkerSettings, folder: Path, low_bit: LowBit) -> bool:
+    """Do kernels multiply, where there are compiled ones?"""
+    is_low_bit = form_of(folder, ModelConfig.read(folder), low_bit) is not None
+    is_bfloat = stored_type(folder, _dtype(settings)) == torch.bfloat16
+    return settings.execution == "local" and (is_low_bit or is_bfloat)
 
 
 def low_bit_for(settings: WorkerSettings, folder: Path) -> LowBit:
@@ -228,13 +236,17 @@ def _model(
         folder,
         execution=execution,
         kernels=kernels,
-        dtype="bfloat16" if settings.weights == "bf16" else settings.dtype,
+        dtype=_dtype(settings),
         low_bit=low_bit,
         page_size=settings.page_size,
         page_count=settings.cache_pages or None,
         cache_bytes=None if settings.cache_pages else settings.cache_mb * 2**20,
         embeds=is_embedder,
     )
+
+
+def _dtype(settings: WorkerSettings) -> WeightType:
+    return "bfloat16" if settings.weights == "bf16" else settings.dtype
 
 
 def _served(

@@ -98,6 +98,7 @@ class PerModule:
     """An execution that calls the server for each module, one after the other."""
 
     pace = WHOLE
+    bfloats = None
 
     def __init__(self, url: str, watch: Watch) -> None:
         self._channel = grpc.insecure_channel(url, options=OPTIONS)

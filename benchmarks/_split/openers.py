@@ -43,7 +43,9 @@ def opened(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
 @contextmanager
 def _local(name: Name, setup: Setup, watch: Watch) -> Iterator[Column]:
     del name, watch
-    yield Cached(_decoder(setup, LocalExecution(), setup.dtype), Running(), _nothing)
+    kernels = find_kernels(setup.threads)
+    yield Cached(_decoder(setup, LocalExecution(kernels), setup.dtype), Running(), _nothing)
+    kernels.close()
 
 
 @contextmanager

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from worker.execution.seam import Execution
+from worker.kernels.lowbit import Format
 from worker.kernels.native import find_kernels
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
-from worker.model.load import build
+from worker.model.load import build, packed
 from worker.model.parameters import ModelWeights, allocate, places
 from worker.model.shapes import SHAPES, random_weights
 from worker.model.source import find_model
@@ -30,16 +31,16 @@ class Source:
     def config(self) -> ModelConfig:
         return SHAPES[self.model] if self.model in SHAPES else ModelConfig.read(self._folder)
 
-    def weights(self, dtype: torch.dtype) -> ModelWeights:
+    def weights(self, dtype: torch.dtype, form: Format | None = None) -> ModelWeights:
         if self.model in SHAPES:
-            return random_weights(self.config, dtype)
+            return random_weights(self.config, dtype, form=form)
         kind: WeightType = "bfloat16" if dtype == torch.bfloat16 else "float32"
-        return read_weights(self._folder, self.config, kind)
+        return read_weights(self._folder, self.config, kind, form)
 
     def decoder(self, execution: Execution, dtype: torch.dtype, tokens: int) -> Decoder:
         """With room for so many tokens in the cache."""
         pages = -(-tokens // PAGE_SIZE)
-        weights, kernels = self.weights(dtype), find_kernels()
+        weights, kernels = self.weights(dtype, packed(dtype, execution)), find_kernels()
         return build(self.config, weights, execution, kernels, PAGE_SIZE, pages, None)
 
     @property
@@ -50,7 +51,7 @@ class Source:
 def modules(config: ModelConfig, weights: ModelWeights) -> Mapping[str, Tensor]:
     """Each tensor under the name that Hugging Face gives it; a tied head under its own too."""
     held = places(config, weights).items()
-    named = {name: place for name, place in held if isinstance(place, Tensor)}  # none is low-bit
+    named = {name: place for name, place in held if isinstance(place, Tensor)}  # none is packed
     return {"lm_head.weight": named["model.embed_tokens.weight"], **named}
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from worker.kernels.lowbit import INT4, INT8, Codes, Format, dequantise, integers, quantise
+from worker.kernels.lowbit import BF16, INT4, INT8, Codes, Format, dequantise, integers, quantise
 from worker.kernels.packed import PANEL, pack, unpack
 
 FORMS = pytest.mark.parametrize("form", [INT4, INT8, Format(4, 64), Format(8, 128)])
@@ -52,13 +52,18 @@ def test_rows_are_rounded_alone(form: Format) -> None:
     assert torch.equal(whole.rows(7, 20).scales, part.scales)
 
 
-@FORMS
+@pytest.mark.parametrize("form", [INT4, INT8, Format(4, 64), Format(8, 128), BF16])
 @pytest.mark.parametrize("rows", [1, PANEL, 50])
 def test_packing_loses_nothing(form: Format, rows: int) -> None:
     codes = quantise(matrix(rows), form)
     back = unpack(pack(codes))
     assert torch.equal(back.values, codes.values)
     assert torch.equal(back.scales, codes.scales)
+
+
+def test_numbers_of_sixteen_bits_stay_as_they_are() -> None:
+    plain = matrix(columns=101).bfloat16()
+    assert torch.equal(dequantise(unpack(pack(quantise(plain, BF16)))), plain.float())
 
 
 def test_four_bits_have_sixteen_values() -> None:

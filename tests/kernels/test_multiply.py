@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 
 from worker.kernels.library import Library
-from worker.kernels.lowbit import INT4, INT8, Format, dequantise, quantise
+from worker.kernels.lowbit import BF16, INT4, INT8, Format, dequantise, quantise
 from worker.kernels.native import Kernels, Native
 from worker.kernels.packed import Fused, Packed, pack, pack_gated, unpack
 from worker.kernels.twins import Twins, multiply_add, silu
 
-FORMS = [INT4, INT8, Format(4, 64), Format(8, 128)]
+LOW_BIT = [INT4, INT8, Format(4, 64), Format(8, 128)]
+FORMS = [*LOW_BIT, BF16]
 TYPES = [torch.float32, torch.bfloat16]
 
 per_variant = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -149,9 +150,31 @@ def test_extremes_equal_the_twin(native: Native, form: Format, value: float) -> 
     torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
 
 
+@pytest.mark.parametrize("spread", [2.0**-66, 2.0**-63, 2.0**62, 2.0**64])
+def test_bfloat16_at_the_ends_of_the_range_equals_the_twin(native: Native, spread: float) -> None:
+    """Products and sums that are denormal, or too large."""
+    matrix, x = pack(quantise(numbers(70, 33) * spread, BF16)), numbers(5, 33, seed=1) * spread
+    found, wanted = multiply(native, matrix, x), multiply(Twins(), matrix, x)
+    torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
+
+
+def test_bfloat16_is_multiplied_exactly_and_summed_in_float32(native: Native) -> None:
+    plain, x = numbers(40, 300).bfloat16(), numbers(9, 300, seed=1).bfloat16()
+    found = multiply(native, pack(quantise(plain, BF16)), x.float())
+    wanted = x.double() @ plain.double().T
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_every_number_of_rows_gives_a_row_the_same_bits(native: Native) -> None:
+    matrix, x = packed(40, 50, BF16), numbers(40, 50)
+    whole = multiply(native, matrix, x)
+    for rows in range(1, 40):
+        assert torch.equal(multiply(native, matrix, x[:rows]), whole[:rows])
+
+
 @pytest.mark.parametrize("code", [0, 255])
 def test_largest_codes_and_values_do_not_overflow(native: Native, code: int) -> None:
-    for form in FORMS:
+    for form in LOW_BIT:
         matrix = packed(32, 512, form)
         matrix.panels[..., 64:] = code
         for sign in (1, -1):
@@ -159,17 +182,20 @@ def test_largest_codes_and_values_do_not_overflow(native: Native, code: int) -> 
             assert torch.equal(multiply(native, matrix, x), multiply(Twins(), matrix, x))
 
 
+@pytest.mark.parametrize("form", [INT4, BF16])
 @pytest.mark.parametrize("poison", [math.nan, math.inf, -math.inf])
-def test_row_that_is_not_finite_spoils_itself_alone(native: Native, poison: float) -> None:
-    matrix, x = packed(40, 96), numbers(8, 96)
+def test_row_that_is_not_finite_spoils_itself_alone(
+    native: Native, poison: float, form: Format
+) -> None:
+    matrix, x = packed(40, 96, form), numbers(8, 96)
     clean = multiply(native, matrix, x)
     x[3, 50] = poison
     spoilt = multiply(native, matrix, x)
-    assert spoilt[3].isnan().all()
+    assert not spoilt[3].isfinite().any()
     assert torch.equal(spoilt[[0, 1, 2, 4, 5, 6, 7]], clean[[0, 1, 2, 4, 5, 6, 7]])
 
 
-@pytest.mark.parametrize("form", [INT4, INT8])
+@pytest.mark.parametrize("form", [INT4, INT8, BF16])
 def test_batch_equals_alone(native: Native, form: Format) -> None:
     matrix, x = packed(100, 160, form), numbers(29, 160).bfloat16()
     alone = torch.cat([multiply(native, matrix, row.unsqueeze(0)) for row in x])

@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.kernels.attending import Text, heads_of
 from worker.kernels.draw import Rule, draw
 from worker.kernels.library import Library
-from worker.kernels.lowbit import INT4, INT8, Format, quantise
+from worker.kernels.lowbit import BF16, INT4, INT8, Format, quantise
 from worker.kernels.masking import Masking, NativeMasking
 from worker.kernels.masking_twins import MaskingTwins
 from worker.kernels.native import Native
@@ -24,7 +24,7 @@ def main() -> None:
     library = Library(Path(sys.argv[1]))
     count = 0
     for form, dtype, rows, (outputs, inputs) in product(
-        (INT4, INT8, Format(4, 64)),
+        (INT4, INT8, Format(4, 64), BF16),
         (torch.float32, torch.bfloat16),
         (1, 5, 6, 13),
         ((33, 50), (64, 96)),

@@ -48,7 +48,8 @@ def save(
 
 def ours(folder: Path, **options: object) -> Decoder:
     """Our decoder on a folder, with small pages."""
-    settings = {"page_size": PAGE_SIZE, "page_count": PAGES, "execution": LocalExecution()}
+    execution = LocalExecution(options.get("kernels"))
+    settings = {"page_size": PAGE_SIZE, "page_count": PAGES, "execution": execution}
     return load_model(folder, **(settings | options))
 
 

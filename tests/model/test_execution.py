@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.model.checkpoints import config_of, difference, ours, prompt, save, scattered, whole
 from worker.engine.step import Step
-from worker.execution.local import Done, Linear, LocalExecution, multiplier
+from worker.execution.local import Done, Linear, LocalExecution
 from worker.execution.seam import Norm, Part, Pending, Site, SiteSpec, Weight
 from worker.model.decoder import EMBED, HEAD
 from worker.model.load import load_model
@@ -153,14 +153,6 @@ def test_linear_has_prologue_and_epilogue() -> None:
     expected = gate * gate.sigmoid() * up
     torch.testing.assert_close(Linear(spec, weight)(x), expected)
     torch.testing.assert_close(Linear(spec, weight).submit(x).result(), expected)
-
-
-@pytest.mark.parametrize("rows", [1, 2, 16, 70])
-def test_packed_matrix_computes_the_same(rows: int) -> None:
-    x = torch.randn(rows, 40).bfloat16()
-    weight = Weight(torch.randn(24, 40).bfloat16(), torch.randn(24).bfloat16())
-    packed, plain = (multiplier(weight, pack=pack)(x) for pack in (True, False))
-    torch.testing.assert_close(packed, plain)
 
 
 def test_bad_checkpoint_is_refused_before_the_execution_sees_it(tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ from tests.model.checkpoints import (
     whole,
 )
 from worker.engine.step import Segment, Step
-from worker.execution.local import LocalExecution
 from worker.kernels.library import Library
 from worker.kernels.lowbit import INT4, INT8, Format
 from worker.kernels.native import Native
@@ -80,12 +79,10 @@ def test_file_is_a_plain_safetensors_file(tmp_path: Path) -> None:
     assert (scales.dtype, tuple(scales.shape)) == (torch.bfloat16, (48, 3))
 
 
-@pytest.fixture
-def exact(tmp_path: Path, library: Library) -> Decoder:
+@pytest.fixture(params=[{"low_bit": INT4}, {"dtype": "bfloat16"}], ids=["int4", "bf16"])
+def exact(request: pytest.FixtureRequest, tmp_path: Path, library: Library) -> Decoder:
     """A model all of whose sums have one order."""
-    native = Native(library)
-    execution = LocalExecution(native)
-    return ours(saved(tmp_path), low_bit=INT4, execution=execution, kernels=native)
+    return ours(saved(tmp_path), kernels=Native(library), **request.param)
 
 
 def test_batch_equals_alone_to_the_bit(exact: Decoder) -> None:

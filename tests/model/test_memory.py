@@ -50,3 +50,29 @@ def test_low_bit_load_takes_little_more_than_the_weights(tmp_path: Path) -> None
     found = rises(NOVICE, plain, rounded)[1:]
     assert weights > 2 * BESIDE
     assert max(found) < weights + BESIDE, (found, weights)
+
+
+WRITABLE_CODE = """
+import sys
+from pathlib import Path
+from worker.engine.step import Segment, Step
+from worker.execution.local import LocalExecution
+from worker.kernels.library import Library
+from worker.kernels.native import Native
+from worker.model.load import load_model
+
+kernels = Native(Library(Path(sys.argv[1])))
+execution = LocalExecution(kernels)
+model = load_model(Path(sys.argv[2]), execution=execution, kernels=kernels, page_count=4)
+for rows in (1, 7, 13):
+    model.forward(Step((Segment(tuple(range(rows)), 0, (0,), 1),)))
+print(sum(" rwx" in line for line in open("/proc/self/maps")))
+"""
+
+
+def test_nothing_is_compiled_while_a_model_runs(compiled: Path) -> None:
+    """No page of the process is both writable and executable."""
+    words = [sys.executable, "-P", "-c", WRITABLE_CODE, compiled, NOVICE]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr

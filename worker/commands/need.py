@@ -15,7 +15,7 @@ from worker.model.config import ModelConfig
 from worker.model.parameters import allocate, places
 from worker.settings import WorkerSettings
 
-RUNTIME_BYTES = 770 * 2**20
+RUNTIME_BYTES = 720 * 2**20
 """Interpreter, libraries, stacks, compiled kernels and heaps of a worker under load, with PyTorch's
 build for CPUs, as enclaves have it: the one with CUDA maps 2.4 GiB more."""
 

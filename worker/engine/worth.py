@@ -76,7 +76,7 @@ class Stopwatch:
     def count(self, sequences: int, drafts: int, seconds: float) -> None:
         """A step has given each of so many sequences a token and checked so many drafts.
 
-        The first one of its number of rows tells nothing: products were compiled for it.
+        The first one of its number of rows tells nothing: PyTorch compiles some products for it.
         """
         rows = sequences + drafts
         if rows not in self._known_rows:

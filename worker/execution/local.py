@@ -5,7 +5,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -19,16 +18,15 @@ from worker.model.norm import rms_norm
 WHOLE = Pace(rows=sys.maxsize, at_once=1)
 """All rows at once: large products are the fastest."""
 
-FEW_ROWS = 1  # the row count that the packed layout is made for
-
 
 class LocalExecution:
-    """Computes at once, holds everything, shares with nobody. `kernels` compute low-bit weights."""
+    """Computes at once, holds everything, shares with nobody. `kernels` compute packed weights."""
 
     pace = WHOLE
 
     def __init__(self, kernels: Kernels | None = None) -> None:
         self._kernels = kernels or Twins()
+        self.bfloats = self._kernels.bfloats
         self._always: AbstractContextManager[None] = nullcontext()
 
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
@@ -36,8 +34,8 @@ class LocalExecution:
         if packed is None:
             return LookUp(spec, weight) if spec.name == "embed" else Linear(spec, weight)
         if spec.name == "embed":
-            return LowBitLookUp(spec, lambda ids: kernels.look_up(packed, ids))
-        return LowBitLinear(spec, kernels.linear(_fused(spec, packed, weight.bias)))
+            return PackedLookUp(spec, lambda ids: kernels.look_up(packed, ids))
+        return PackedLinear(spec, kernels.linear(_fused(spec, packed, weight.bias)))
 
     def resident(self, part: Part) -> AbstractContextManager[None]:
         del part  # all parts are in memory
@@ -85,8 +83,8 @@ class LookUp:
         return Done(self(x))
 
 
-class LowBitLookUp:
-    """The embedding: rows of packed codes by token id."""
+class PackedLookUp:
+    """The embedding: rows of a packed matrix by token id."""
 
     def __init__(self, spec: SiteSpec, look_up: Callable[[Tensor], Tensor]) -> None:
         self.sizes = spec.sizes
@@ -99,7 +97,7 @@ class LowBitLookUp:
         return Done(self(x))
 
 
-class LowBitLinear:
+class PackedLinear:
     """Prologue, one linear, epilogue: one kernel."""
 
     def __init__(self, spec: SiteSpec, fused: Callable[[Tensor], Tensor]) -> None:
@@ -114,19 +112,18 @@ class LowBitLinear:
 
 
 class Linear:
-    """Prologue, one linear, epilogue."""
+    """Prologue, one linear, epilogue: PyTorch, for matrices that are not packed."""
 
     def __init__(self, spec: SiteSpec, weight: Weight) -> None:
         self.sizes = spec.sizes
         self._norm = spec.norm
         self._silu_multiply = spec.silu_multiply
-        # The head is not packed: where it is tied, a packed copy would stand beside the embedding.
-        self._multiply = multiplier(weight, pack=spec.name != "head")
+        self._weight = weight
 
     def __call__(self, x: Tensor) -> Tensor:
         if self._norm is not None:
             x = rms_norm(x, self._norm.weight, self._norm.epsilon)
-        y = self._multiply(x)
+        y = functional.linear(x, self._weight.matrix, self._weight.bias)
         if not self._silu_multiply:
             return y
         gate, up = y.split_with_sizes(self.sizes, -1)
@@ -134,21 +131,3 @@ class Linear:
 
     def submit(self, x: Tensor) -> Pending:
         return Done(self(x))
-
-
-def multiplier(weight: Weight, *, pack: bool) -> Callable[[Tensor], Tensor]:
-    """A function for x @ matrix.T + bias.
-
-    Packed into oneDNN's own layout once, a bfloat16 matrix streams 1.6 times as fast for few rows
-    as one that oneDNN reorders in every call; the results are the same to the bit.
-    """
-    if not (pack and weight.matrix.dtype == torch.bfloat16 and _can_pack()):
-        return lambda x: functional.linear(x, weight.matrix, weight.bias)
-    mkldnn, bias = torch.ops.mkldnn, weight.bias
-    packed = mkldnn._reorder_linear_weight(weight.matrix, FEW_ROWS)
-    product = mkldnn._linear_pointwise
-    return lambda x: product(x, packed, bias, "none", [], "")
-
-
-def _can_pack() -> bool:
-    return bool(torch._C._has_mkldnn and torch.ops.mkldnn._is_mkldnn_bf16_supported())

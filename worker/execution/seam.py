@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 from torch import Tensor
 
 from worker.engine.step import Step
+from worker.kernels.lowbit import Format
 from worker.kernels.packed import Packed
 
 SiteName = Literal["qkv", "o", "gate_up", "down", "embed", "head"]
@@ -53,7 +54,8 @@ class SiteSpec:
 class Weight:
     """A linear's weight as loaded: `matrix` [out, in], `bias` [out] or none.
 
-    A low-bit one is `packed`, with its panels for a matrix; only the local execution takes those.
+    One in low bits is `packed`, with its panels for a matrix, and so is one of bfloat16 for an
+    execution that asks for it; only the local one takes those.
     """
 
     matrix: Tensor
@@ -98,6 +100,10 @@ class Execution(Protocol):
     """A way to run the decoder's linear layers."""
 
     pace: Pace
+
+    @property
+    def bfloats(self) -> Format | None:
+        """How matrices of bfloat16 shall be packed; None: not at all."""
 
     def site(self, spec: SiteSpec, weight: Weight) -> Site:
         """Take a weight in at build time and answer the site that uses it."""

@@ -60,6 +60,7 @@ class _Collecting:
     """An execution that runs nothing: it takes the weights that the decoder hands out."""
 
     pace = WHOLE
+    bfloats = None
 
     def __init__(self, device: torch.device, *, int8: bool) -> None:
         self._device = device

@@ -36,11 +36,15 @@ PORTABLE = ("portable", "attend_portable", "masking_portable")
 PLAIN = ("agree", "interface", "look_up", "pool", "masking", *PORTABLE)
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
+AVX512_BF16 = (*AVX512, "-mavx512bf16")
 AMX = (*AVX512, "-mamx-tile", "-mamx-int8")
 X86: dict[str, Sequence[str]] = {
     **dict.fromkeys(("avx2", "attend_avx2", "masking_avx2"), AVX2),
     **dict.fromkeys(("avx512", "attend_avx512", "masking_avx512"), AVX512),
 }
+OPTIONAL: dict[str, Sequence[str]] = {"avx512bf16": AVX512_BF16, "amx": AMX}
+"""Oldest first: a compiler that knows the second knows the first."""
+
 LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")
 LIBRARIES = ("-lc", "-lgcc")
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
@@ -73,16 +77,18 @@ def build(out: Path, *, sanitize: bool = False, tiles: Path | None = None) -> No
 
 
 def _parts() -> dict[str, Sequence[str]]:
-    """Names of sources, each with the flags of its own; AMX if the compiler knows it."""
+    """Names of sources, each with the flags of its own, as far as the compiler knows them."""
     parts: dict[str, Sequence[str]] = dict.fromkeys(PLAIN, ())
     if platform.machine() not in ("x86_64", "AMD64"):
         return parts
     parts |= X86
-    try:
-        _run(*_compiler(), *AMX, "-fsyntax-only", "-x", "c++", os.devnull)
-    except CannotCompile:
-        return parts
-    return parts | {"amx": AMX, "interface": ("-DHAS_AMX",)}
+    for name, flags in OPTIONAL.items():
+        try:
+            _run(*_compiler(), *flags, "-fsyntax-only", "-x", "c++", os.devnull)
+        except CannotCompile:
+            break
+        parts |= {name: flags, "interface": (*parts["interface"], f"-DHAS_{name.upper()}")}
+    return parts
 
 
 def _compile(name: str, flags: Sequence[str], extra: Sequence[str], folder: Path) -> str:

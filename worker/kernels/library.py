@@ -9,7 +9,7 @@ from worker.kernels.build import LIBRARY
 
 log = logging.getLogger(__name__)
 
-VERSION = 5  # of the interface, as in src/interface.cpp
+VERSION = 6  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
 
 

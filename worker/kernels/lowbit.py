@@ -1,4 +1,5 @@
-"""Low-bit weights: a matrix as codes of 4 or 8 bits, with one scale for each group of inputs.
+"""Low-bit weights: a matrix as codes of 4 or 8 bits, with one scale for each group of inputs; and
+matrices of bfloat16 in the same terms, so that one layout and one kernel serve all.
 
 This is the form in files, and what packing starts from. Rows (outputs) are independent of each
 other, so matrices that are fused later may be quantised one by one.
@@ -20,9 +21,12 @@ BLOCK_NUMBERS = 1 << 18  # quantised at a time: the float32 copies stay small, a
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """`bits` a code, `group` inputs a scale. Codes are unsigned: 2^(bits - 1) stands for 0."""
+    """`bits` a code, `group` inputs a scale. Codes are unsigned: 2^(bits - 1) stands for 0.
 
-    bits: Literal[4, 8]
+    Of 16 bits are bfloat16 numbers themselves, which have no scales.
+    """
+
+    bits: Literal[4, 8, 16]
     group: int
 
     def groups(self, inputs: int) -> int:
@@ -35,6 +39,11 @@ class Format:
         return self.group * self.bits // 8
 
     @property
+    def scale_bytes(self) -> int:
+        """Bytes of a group's scale."""
+        return 0 if self.bits == 16 else torch.bfloat16.itemsize
+
+    @property
     def zero(self) -> int:
         """The code of 0."""
         return 1 << (self.bits - 1)
@@ -42,13 +51,16 @@ class Format:
 
 INT4 = Format(4, 32)
 INT8 = Format(8, 32)
+BF16 = Format(16, 2)
+"""Two inputs stand together: what one instruction multiplies."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Codes:
     """A matrix [out, in] of numbers that were of type `dtype`.
 
-    `values` uint8 [out, groups * group_bytes], `scales` bfloat16 [out, groups].
+    `values` uint8 [out, groups * group_bytes], `scales` bfloat16 [out, groups], or [out, 0] where
+    there are none.
     """
 
     values: Tensor
@@ -62,7 +74,8 @@ class Codes:
         """Codes of a matrix, with no values yet."""
         groups = form.groups(inputs)
         values = torch.empty(outputs, groups * form.group_bytes, dtype=torch.uint8)
-        return cls(values, torch.empty(outputs, groups, dtype=torch.bfloat16), inputs, form, dtype)
+        scales = torch.empty(outputs, groups if form.scale_bytes else 0, dtype=torch.bfloat16)
+        return cls(values, scales, inputs, form, dtype)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -93,6 +106,9 @@ def quantise_into(matrix: Tensor, codes: Codes) -> None:
     for start in range(0, len(matrix), rows):
         block = slice(start, start + rows)
         padded = functional.pad(matrix[block].float(), (0, padding))
+        if form.bits == 16:
+            codes.values[block] = padded.bfloat16().view(torch.uint8)
+            continue
         grouped = padded.view(len(padded), -1, form.group)  # [out, groups, group]
         scales = _scales(grouped, form)
         codes.scales[block] = scales
@@ -101,6 +117,8 @@ def quantise_into(matrix: Tensor, codes: Codes) -> None:
 
 def dequantise(codes: Codes) -> Tensor:
     """The matrix that the codes stand for, float32 [out, in]."""
+    if codes.form.bits == 16:
+        return codes.values.view(torch.bfloat16)[:, : codes.inputs].float()
     numbers = integers(codes).float() * codes.scales.float().unsqueeze(-1)
     return numbers.flatten(1)[:, : codes.inputs]
 

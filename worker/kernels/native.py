@@ -14,7 +14,8 @@ from worker.kernels.attention import Attention, Heads
 from worker.kernels.attention_native import AttentionNative
 from worker.kernels.draw import MOST_WORDS, Rule, not_finite
 from worker.kernels.library import Draw, Library, Linear, Matrix, NoLibrary, Rows
-from worker.kernels.packed import PANEL, SCALES_BYTES, Fused, Packed
+from worker.kernels.lowbit import BF16, Format
+from worker.kernels.packed import PANEL, Fused, Packed
 from worker.kernels.twins import Twins
 
 log = logging.getLogger(__name__)
@@ -22,12 +23,17 @@ log = logging.getLogger(__name__)
 TYPES = {torch.float32: 0, torch.bfloat16: 1}
 SPINS = 1000  # looks of an idle helper before it parks, some tens of microseconds
 MOST_GROUP = 256
+ROW_GAP = 32  # numbers between rows of bfloat16
 
 
 class Kernels(Protocol):
     """What a model and its sampling need, compiled or in PyTorch: twins.py says what each is."""
 
     name: str
+
+    @property
+    def bfloats(self) -> Format | None:
+        """As what matrices of bfloat16 are multiplied the fastest; None: as they are."""
 
     def linear(self, fused: Fused) -> Callable[[Tensor], Tensor]: ...
 
@@ -55,6 +61,8 @@ def find_kernels(threads: int = 1, *, spins: int = SPINS, required: bool = False
 
 class Native:
     """One variant of the compiled kernels, with `threads` in all; satisfies `Kernels`."""
+
+    bfloats = BF16
 
     def __init__(
         self, library: Library, variant: str | None = None, *, threads: int = 1, spins: int = SPINS
@@ -107,8 +115,7 @@ class NativeLinear:
         matrix = fused.matrix
         self._library, self._variant = library, variant
         self._outputs, self._inputs = matrix.outputs, matrix.inputs
-        groups = matrix.form.groups(matrix.inputs)
-        self._row_bytes = groups * (matrix.form.group + 8)  # values, and a scale and a start each
+        self._row_bytes = _row_bytes(matrix.form, matrix.inputs)
         biases = matrix.outputs * (2 if matrix.gated else 1)
         bias, norm = _vector("bias", fused.bias, biases), _vector("norm", fused.norm, self._inputs)
         self._held = matrix.panels, bias, norm
@@ -132,13 +139,20 @@ def _matrix(packed: Packed) -> Matrix:
     shape = (
         -(-packed.outputs // PANEL) * (2 if packed.gated else 1),
         form.groups(packed.inputs),
-        SCALES_BYTES + PANEL * form.group_bytes,
+        PANEL * (form.scale_bytes + form.group_bytes),
     )
     if panels.dtype != torch.uint8 or panels.shape != shape or not panels.is_contiguous():
         raise ValueError(f"panels must be contiguous uint8 {list(shape)}")
-    if form.bits not in (4, 8) or form.group % 8 or not 0 < form.group <= MOST_GROUP:
-        raise ValueError(f"{form} is unknown: 4 or 8 bits, groups of 8 to {MOST_GROUP}")
+    is_low_bit = form.bits in (4, 8) and form.group % 8 == 0 and 0 < form.group <= MOST_GROUP
+    if not (is_low_bit or form == BF16):
+        raise ValueError(f"{form} is unknown: 4 or 8 bits, groups of 8 to {MOST_GROUP}, or {BF16}")
     return Matrix(panels.data_ptr(), packed.inputs, packed.outputs, form.bits, form.group)
+
+
+def _row_bytes(form: Format, inputs: int) -> int:
+    """Bytes of a row as it is multiplied: integers, and a scale and a start a group; or numbers."""
+    groups = form.groups(inputs)
+    return (groups * 2 + ROW_GAP) * 2 if form == BF16 else groups * (form.group + 8)
 
 
 def rows_of(tensor: Tensor) -> Rows:

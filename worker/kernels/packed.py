@@ -1,8 +1,8 @@
 """Matrices packed for the kernels: one layout that serves one row, a few, and hundreds.
 
 32 outputs form a panel, and a panel is one stream of bytes: for each group of inputs the 32 scales,
-then the codes, four inputs of each output side by side. Read once from its start to its end, it
-gives each instruction what it multiplies next.
+if there are any, then the codes, four bytes of each output side by side: inputs, or two of
+bfloat16. Read once from its start to its end, it gives each instruction what it multiplies next.
 """
 
 from collections.abc import Iterator
@@ -14,8 +14,6 @@ from torch import Tensor
 from worker.kernels.lowbit import BLOCK_NUMBERS, Codes, Format, quantise
 
 PANEL = 32
-FOUR = 4  # bytes of an output that stand together
-SCALES_BYTES = PANEL * torch.bfloat16.itemsize
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +37,7 @@ class Packed:
     ) -> "Packed":
         """A matrix, or two, with no values yet but for the padding."""
         parts = 2 if gated else 1
-        count, width = -(-outputs // PANEL), SCALES_BYTES + PANEL * form.group_bytes
+        count, width = -(-outputs // PANEL), PANEL * (form.scale_bytes + form.group_bytes)
         panels = torch.empty(parts * count, form.groups(inputs), width, dtype=torch.uint8)
         panels[parts * (outputs // PANEL) :].zero_()
         return cls(panels, outputs, inputs, form, dtype, gated)
@@ -47,6 +45,17 @@ class Packed:
     @property
     def nbytes(self) -> int:
         return self.panels.nbytes
+
+    @property
+    def scales(self) -> Tensor:
+        """bfloat16 [panels, groups, outputs], in the same memory; only where there are some."""
+        return self.panels[..., : PANEL * self.form.scale_bytes].view(torch.bfloat16)
+
+    @property
+    def fours(self) -> Tensor:
+        """The codes, int32 for four bytes: [panels, groups, steps, outputs], in the same memory."""
+        codes = self.panels[..., PANEL * self.form.scale_bytes :].view(torch.int32)
+        return codes.view(*codes.shape[:2], -1, PANEL)
 
     def rows(self, start: int, end: int) -> "PackedRows":
         """Some of the rows, of one half where it is gated, as a place to put them."""
@@ -94,7 +103,7 @@ class PackedRows:
     def nbytes(self) -> int:
         """Bytes of the codes and scales."""
         form = self.matrix.form
-        each = form.group_bytes + torch.bfloat16.itemsize
+        each = form.group_bytes + form.scale_bytes
         return (self.end - self.start) * form.groups(self.matrix.inputs) * each
 
     def codes(self) -> Codes:
@@ -111,17 +120,18 @@ class PackedRows:
 
     def put_values(self, first: int, values: Tensor) -> None:
         """Fill rows from `first` on with codes uint8 [rows, groups * group_bytes]."""
-        panels = self.matrix.panels
-        fours = panels[..., SCALES_BYTES:].view(*panels.shape[:2], -1, PANEL, FOUR)
+        fours = self.matrix.fours
         for pieces, columns, rows in self._pieces(first, len(values)):
-            place = fours[pieces, :, :, columns]  # [panels, groups, fours, outputs, 4]
-            count, groups, steps, outputs, _ = place.shape
-            codes = values[rows].view(count, outputs, groups, steps, FOUR)
-            place.copy_(codes.permute(0, 2, 3, 1, 4))
+            place = fours[pieces, ..., columns]  # [panels, groups, steps, outputs]
+            count, groups, steps, outputs = place.shape
+            codes = values[rows].view(torch.int32).view(count, outputs, groups, steps)
+            place.copy_(codes.permute(0, 2, 3, 1))
 
     def put_scales(self, first: int, scales: Tensor) -> None:
-        """Fill rows from `first` on with scales bfloat16 [rows, groups]."""
-        all_scales = self.matrix.panels[..., :SCALES_BYTES].view(torch.bfloat16)
+        """Fill rows from `first` on with scales bfloat16 [rows, groups], if there are any."""
+        if not self.matrix.form.scale_bytes:
+            return
+        all_scales = self.matrix.scales
         for pieces, columns, rows in self._pieces(first, len(scales)):
             place = all_scales[pieces, :, columns]  # [panels, groups, outputs]
             count, groups, outputs = place.shape
@@ -168,13 +178,9 @@ def unpack(packed: Packed) -> Codes:
         first, second = (unpack(packed.half(part)) for part in range(2))
         values = torch.cat((first.values, second.values))
         return replace(first, values=values, scales=torch.cat((first.scales, second.scales)))
-    panels, groups, _ = packed.panels.shape
-    scales = packed.panels[..., :SCALES_BYTES].contiguous().view(torch.bfloat16)
-    fours = packed.panels[..., SCALES_BYTES:].view(panels, groups, -1, PANEL, FOUR)
-    return Codes(
-        fours.permute(0, 3, 1, 2, 4).reshape(panels * PANEL, -1)[: packed.outputs],
-        scales.transpose(1, 2).reshape(panels * PANEL, groups)[: packed.outputs],
-        packed.inputs,
-        packed.form,
-        packed.dtype,
-    )
+    codes = Codes.empty(packed.outputs, packed.inputs, packed.form, packed.dtype)
+    fours = packed.fours.permute(0, 3, 1, 2).flatten(0, 1).flatten(1)
+    codes.values.view(torch.int32).copy_(fours[: packed.outputs])
+    if packed.form.scale_bytes:
+        codes.scales.copy_(packed.scales.transpose(1, 2).flatten(0, 1)[: packed.outputs])
+    return codes

@@ -12,7 +12,7 @@ from torch.nn import functional
 from worker.kernels.attention import Attention, Heads
 from worker.kernels.attention_twin import AttentionTwin
 from worker.kernels.draw import Rule, draw
-from worker.kernels.lowbit import Codes, Format, dequantise, integers
+from worker.kernels.lowbit import BF16, Codes, Format, dequantise, integers
 from worker.kernels.packed import Fused, Packed, unpack
 
 LARGEST = 127
@@ -20,6 +20,8 @@ LANES = 16
 LOG2_E = 1.44269504
 LN2_HIGH, LN2_LOW = 0.693359375, -2.12194440e-4
 LEAST_POWER = -87.0
+LEAST_NORMAL = 2.0**-126
+SPARE = 2.0**40  # times this a denormal float32 has all its 24 bits
 SMALLEST = 1e-30  # what is smaller all over a group counts as zeros
 
 
@@ -27,12 +29,14 @@ class Twins:
     """All kernels, in PyTorch; satisfies `Kernels`."""
 
     name = "twins"
+    bfloats = None  # PyTorch has its own, much faster product of those
 
     def linear(self, fused: Fused) -> Callable[[Tensor], Tensor]:
         """A function for what `fused` says of rows `x` [rows, in].
 
         Rows are normalised, then quantised by group. Within a group sums are integers; groups are
         added in order, so rows do not depend on each other. One that is not finite gives NaN.
+        For a matrix of bfloat16 rows are rounded to that, and sums are as `_sum_of_pairs` has them.
         """
         return lambda x: _linear(fused, unpack(fused.matrix), x.float()).to(x.dtype)
 
@@ -54,7 +58,10 @@ class Twins:
 def _linear(fused: Fused, codes: Codes, x: Tensor) -> Tensor:
     if fused.norm is not None:
         x = x * _inverse_size(x, fused.epsilon) * fused.norm.float()
-    y = _product(codes, *quantise_rows(x, codes.form))
+    if codes.form == BF16:
+        y = _sum_of_pairs(dequantise(codes), x.bfloat16().float())
+    else:
+        y = _product(codes, *quantise_rows(x, codes.form))
     if fused.bias is not None:
         y += fused.bias.float()
     if not fused.matrix.gated:
@@ -89,11 +96,35 @@ def _product(codes: Codes, values: Tensor, own: Tensor) -> Tensor:
     return total
 
 
-def multiply_add(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """a * b + c in float32 with one rounding, as processors do it.
+def _sum_of_pairs(weights: Tensor, x: Tensor) -> Tensor:
+    """`x` [rows, in] times `weights` [out, in], of each pair of inputs the second first.
 
-    The product is exact in float64, and a sum rounded to odd there (Boldo and Melquiond 2008)
-    rounds right to float32.
+    Each product is added with one rounding; denormal numbers are zeros.
+    """
+    pad = (0, x.shape[1] % 2)
+    x, weights = (functional.pad(_without_denormals(each), pad) for each in (x, weights))
+    total = torch.zeros(len(x), len(weights))
+    for pair in range(0, x.shape[1], 2):
+        for k in (pair + 1, pair):
+            odd = fused_to_odd(x[:, k, None], weights[:, k], total)
+            is_normal = (odd * SPARE).float().abs() >= LEAST_NORMAL * SPARE
+            total = torch.where(is_normal | odd.isnan(), odd.float(), 0.0)
+    return total
+
+
+def _without_denormals(x: Tensor) -> Tensor:
+    return torch.where((x.abs() >= LEAST_NORMAL) | x.isnan(), x, 0.0)
+
+
+def multiply_add(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """a * b + c in float32 with one rounding, as processors do it."""
+    return fused_to_odd(a, b, c).float()
+
+
+def fused_to_odd(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """The same in float64, rounded to odd (Boldo and Melquiond 2008).
+
+    The product is exact there, and what is so rounded rounds right to float32.
     """
     product, added = a.double() * b.double(), c.double()
     sums = product + added
@@ -102,7 +133,7 @@ def multiply_add(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     bits = sums.view(torch.int64)
     nudge = torch.where((rest > 0) == (sums > 0), 1, -1)
     inexact = ((rest > 0) | (rest < 0)) & (bits & 1 == 0)
-    return torch.where(inexact, bits + nudge, bits).view(torch.float64).float()
+    return torch.where(inexact, bits + nudge, bits).view(torch.float64)
 
 
 def silu(x: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
 from worker.model.parameters import ModelWeights
 from worker.model.shapes import random_weights, shape
-from worker.model.weights import WeightType, read_weights
+from worker.model.weights import WeightType, read_weights, stored_type
 
 LowBit = Literal["stored", "none"] | Format
 """Matrices as they are stored, as floats alone, or rounded when they are loaded."""
@@ -46,14 +46,22 @@ def load_model(
     config = ModelConfig.read(folder)
     if embeds:
         config = replace(config, tied_head=True)  # no head is read: none is used
-    weights = read_weights(folder, config, dtype, form_of(folder, config, low_bit))
+    form = form_of(folder, config, low_bit)
+    weights = read_weights(
+        folder, config, dtype, form or packed(stored_type(folder, dtype), execution)
+    )
     return build(
         config, weights, execution, kernels, page_size, page_count, cache_bytes, embeds=embeds
     )
 
 
+def packed(dtype: torch.dtype, execution: Execution) -> Format | None:
+    """The form of matrices that are not in low bits: packed where the execution asks for it."""
+    return execution.bfloats if dtype == torch.bfloat16 else None
+
+
 def form_of(folder: Path, config: ModelConfig, low_bit: LowBit) -> Format | None:
-    """The form that matrices shall have in memory. `BadModel` if stored ones are of another."""
+    """The low bits that matrices shall have in memory. `BadModel` if stored ones have others."""
     wanted = None if low_bit == "none" else config.low_bit if low_bit == "stored" else low_bit
     if config.low_bit is not None and config.low_bit != wanted:
         raise BadModel(f"{folder} holds int{config.low_bit.bits} weights, which stay as they are")
@@ -74,7 +82,7 @@ def random_model(
 ) -> Decoder:
     """A decoder of a named shape with seeded random weights, for benchmarks."""
     config = shape(name)
-    weights = random_weights(config, dtype, seed, form)
+    weights = random_weights(config, dtype, seed, form or packed(dtype, execution))
     return build(config, weights, execution, kernels, page_size, page_count, cache_bytes)
 
 

@@ -30,6 +30,8 @@ class SplitExecution:
     `deadline_s` bounds one call at one server; `token` is what the servers ask for.
     """
 
+    bfloats = None  # masks and digests are of matrices as they are
+
     def __init__(
         self,
         calls: Calls,

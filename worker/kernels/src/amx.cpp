@@ -1,7 +1,8 @@
 // AMX: `tdpbsud` multiplies 16 rows of signed values with 16 columns of unsigned codes at once.
 //
 // A group is half of what a tile could hold: its sums leave the tiles to be scaled, as in all
-// variants. Few rows are multiplied by AVX-512, which does not wait for tiles to fill.
+// variants. Few rows are multiplied by AVX-512, which does not wait for tiles to fill, and so are
+// rows of bf16, whose sums tiles would add in another order.
 #include <immintrin.h>
 
 #ifdef EMULATED_TILES  // what tests put in the place of the instructions
@@ -127,10 +128,14 @@ struct Block {
 };
 
 void multiply_rows(const Product& product, int64_t begin, int64_t end) {
-    if (product.rows < LEAST_ROWS || product.linear.matrix.group > LONGEST_GROUP)
+    const Matrix& matrix = product.linear.matrix;
+    if (matrix.bits == 16)
+        (AVX512_BF16.runs_here() ? AVX512_BF16 : AVX512).multiply(product, begin, end);
+    else if (product.rows < LEAST_ROWS || matrix.group > LONGEST_GROUP)
         AVX512.multiply(product, begin, end);
     else
-        multiply<Block>(product, begin, end);
+        (matrix.bits == 4 ? multiply_panels<Block, 4>
+                          : multiply_panels<Block, 8>)(product, begin, end);
 }
 
 #ifdef EMULATED_TILES
@@ -150,7 +155,7 @@ bool runs_here() {
 
 }  // namespace
 
-const Variant AMX = {"amx", runs_here, quantise, multiply_rows,
+const Variant AMX = {"amx", runs_here, prepare, multiply_rows,
                      keep_avx512, attend_avx512, drawing::draw, &MASKING_AVX512};
 
 }  // namespace cloister

@@ -2,8 +2,9 @@
 #include <immintrin.h>
 
 #include "attention.h"
+#include "bfloats.h"
 #include "draw.h"
-#include "multiply.h"
+#include "flush.h"
 #include "quantise.h"
 
 namespace cloister {
@@ -68,11 +69,40 @@ struct Vectors {
     }
 };
 
+struct Numbers {
+    static constexpr int LANES = 8, COLUMNS = 16, ROWS = 4;
+    using Floats = __m256;
+    struct Pairs {
+        Floats first, second;
+    };
+    using Mode = Flush;
+
+    static Floats zeros() { return _mm256_setzero_ps(); }
+    static void store(float* to, Floats value) { Vectors::store(to, value); }
+
+    static Pairs apart(__m256i pairs) {
+        return {_mm256_castsi256_ps(_mm256_slli_epi32(pairs, 16)),
+                _mm256_castsi256_ps(_mm256_and_si256(pairs, _mm256_set1_epi32(int(0xffff0000))))};
+    }
+
+    static Pairs pairs(const uint8_t* from) { return apart(Vectors::bytes(from)); }
+
+    static Pairs pair(const uint16_t* from) {
+        int32_t both;
+        memcpy(&both, from, sizeof both);
+        return apart(_mm256_set1_epi32(both));
+    }
+
+    static Floats dot(Floats sum, const Pairs& a, const Pairs& b) {
+        return _mm256_fmadd_ps(a.first, b.first, _mm256_fmadd_ps(a.second, b.second, sum));
+    }
+};
+
 bool runs_here() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 
 }  // namespace
 
-const Variant AVX2 = {"avx2", runs_here, quantise, multiply<Tiles<Vectors>>,
+const Variant AVX2 = {"avx2", runs_here, prepare, multiply<Tiles<Vectors>, PairTiles<Numbers>>,
                       keep_avx2, attend_avx2, drawing::draw, &MASKING_AVX2};
 
 }  // namespace cloister

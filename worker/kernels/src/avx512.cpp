@@ -2,8 +2,9 @@
 #include <immintrin.h>
 
 #include "attention.h"
+#include "bfloats.h"
 #include "draw.h"
-#include "multiply.h"
+#include "flush.h"
 #include "quantise.h"
 
 namespace cloister {
@@ -59,6 +60,35 @@ struct Vectors {
     }
 };
 
+struct Numbers {
+    static constexpr int LANES = 16, COLUMNS = 32, ROWS = 12;
+    using Floats = __m512;
+    struct Pairs {
+        Floats first, second;
+    };
+    using Mode = Flush;
+
+    static Floats zeros() { return _mm512_setzero_ps(); }
+    static void store(float* to, Floats value) { Vectors::store(to, value); }
+
+    static Pairs apart(__m512i pairs) {
+        return {_mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)),
+                _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(int(0xffff0000))))};
+    }
+
+    static Pairs pairs(const uint8_t* from) { return apart(_mm512_loadu_si512(from)); }
+
+    static Pairs pair(const uint16_t* from) {
+        int32_t both;
+        memcpy(&both, from, sizeof both);
+        return apart(_mm512_set1_epi32(both));
+    }
+
+    static Floats dot(Floats sum, const Pairs& a, const Pairs& b) {
+        return _mm512_fmadd_ps(a.first, b.first, _mm512_fmadd_ps(a.second, b.second, sum));
+    }
+};
+
 bool runs_here() {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
@@ -67,7 +97,7 @@ bool runs_here() {
 
 }  // namespace
 
-const Variant AVX512 = {"avx512", runs_here, quantise, multiply<Tiles<Vectors>>,
+const Variant AVX512 = {"avx512", runs_here, prepare, multiply<Tiles<Vectors>, PairTiles<Numbers>>,
                         keep_avx512, attend_avx512, drawing::draw, &MASKING_AVX512};
 
 }  // namespace cloister

@@ -9,7 +9,8 @@
 namespace cloister {
 
 // Columns (outputs) of a matrix that stand together. A panel is one unbroken stream of bytes:
-// for each group of inputs 32 bf16 scales, then the codes, 8 inputs at a time.
+// for each group of inputs 32 bf16 scales, then the codes, 8 inputs at a time. A panel of bf16
+// numbers has neither scales nor codes: a group is two inputs, side by side for each of 32 outputs.
 constexpr int PANEL = 32;
 constexpr int STEP = 8;
 constexpr int SCALES_BYTES = PANEL * 2;
@@ -20,12 +21,13 @@ struct Matrix {
     const uint8_t* panels;
     int64_t inputs;   // of a row as it comes; groups are padded with zeros
     int64_t outputs;  // the last panel is padded with zeros
-    int32_t bits;     // 4 or 8
-    int32_t group;    // inputs that share a scale, a multiple of STEP
+    int32_t bits;     // of a code, 4 or 8; or 16: bf16 numbers
+    int32_t group;    // inputs that share a scale, a multiple of STEP; 2 of numbers
 
     int64_t groups() const { return (inputs + group - 1) / group; }
     int64_t panel_count() const { return (outputs + PANEL - 1) / PANEL; }
-    int64_t block_bytes() const { return SCALES_BYTES + int64_t(PANEL) * group * bits / 8; }
+    int32_t scales_bytes() const { return bits == 16 ? 0 : SCALES_BYTES; }
+    int64_t block_bytes() const { return scales_bytes() + int64_t(PANEL) * group * bits / 8; }
     int64_t panel_bytes() const { return groups() * block_bytes(); }
     int32_t zero() const { return 1 << (bits - 1); }  // the code of 0
 };
@@ -49,14 +51,18 @@ struct Rows {
     int32_t type;
 };
 
-// Quantised rows, by group: values in [-127, 127], their scale, and the sum that cancels the zero
+// For codes quantised rows, by group: values in [-127, 127], their scale, and the sum that cancels the zero
 // point of the codes: codes are unsigned, so that one instruction multiplies them, and every dot
-// product begins at -zero * sum(values) instead of 0.
+// product begins at -zero * sum(values) instead of 0. For bf16 numbers rows rounded to such.
 struct Activations {
-    int8_t* values;   // [rows, groups * group]
-    float* scales;    // [rows, groups]
-    int32_t* starts;  // [rows, groups]
+    int8_t* values;     // [rows, groups * group]
+    float* scales;      // [rows, groups]
+    int32_t* starts;    // [rows, groups]
+    uint16_t* bfloats;  // [rows, bfloat_stride]
 };
+
+// From row to row of bf16, in numbers: were it a power of two, all rows would want one cache set.
+inline int64_t bfloat_stride(const Matrix& matrix) { return matrix.groups() * 2 + 32; }
 
 struct Product {
     Linear linear;
@@ -88,7 +94,7 @@ struct Masking;
 struct Variant {
     const char* name;
     bool (*runs_here)();
-    void (*quantise)(const Product&, int64_t begin, int64_t end);
+    void (*prepare)(const Product&, int64_t begin, int64_t end);
     void (*multiply)(const Product&, int64_t begin, int64_t end);
     void (*keep)(const Attention&, int64_t begin, int64_t end);
     void (*attend)(const Attention&, int64_t begin, int64_t end);
@@ -97,7 +103,7 @@ struct Variant {
 };
 
 extern const Masking MASKING_PORTABLE, MASKING_AVX2, MASKING_AVX512;
-extern const Variant PORTABLE, AVX2, AVX512, AMX;
+extern const Variant PORTABLE, AVX2, AVX512, AVX512_BF16, AMX;
 
 const Variant& variant_at(int32_t index);  // best first
 

@@ -12,6 +12,9 @@ const Variant* const VARIANTS[] = {
 #if defined(HAS_AMX)
     &AMX,
 #endif
+#if defined(HAS_AVX512BF16)
+    &AVX512_BF16,
+#endif
 #if defined(__x86_64__)
     &AVX512, &AVX2,
 #endif
@@ -27,9 +30,9 @@ struct Drawing {
     const Draw* draw;
 };
 
-void quantise_part(const void* job, int64_t begin, int64_t end) {
+void prepare_part(const void* job, int64_t begin, int64_t end) {
     const Work* work = static_cast<const Work*>(job);
-    work->variant->quantise(*work->product, begin, end);
+    work->variant->prepare(*work->product, begin, end);
 }
 
 void multiply_part(const void* job, int64_t begin, int64_t end) {
@@ -59,7 +62,14 @@ void draw_part(const void* job, int64_t begin, int64_t end) {
 
 constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
 constexpr int64_t PANELS_AT_A_TIME = 8;
-constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread would take longer
+constexpr int64_t FEW_PRODUCTS = 1 << 20;  // waking a thread would take longer
+
+// Fewer panels of many rows, so that each thread finds some.
+int64_t panels_at_a_time(const Linear& linear, int64_t rows) {
+    const int64_t each = rows * linear.matrix.inputs * PANEL * linear.parts();
+    const int64_t few = FEW_PRODUCTS / (each + 1) + 1;
+    return few < PANELS_AT_A_TIME ? few : PANELS_AT_A_TIME;
+}
 
 // Multiply-adds of both products, roughly.
 int64_t products(const Heads& heads, const Places& places) {
@@ -82,7 +92,7 @@ int64_t all_blocks(const Heads& heads, const Places& places) {
 const Variant& cloister::variant_at(int32_t index) { return *VARIANTS[index]; }
 
 // Raised with every change of this interface: a library left over from another version is refused.
-CLOISTER_CALL int32_t cloister_version() { return 5; }
+CLOISTER_CALL int32_t cloister_version() { return 6; }
 
 CLOISTER_CALL int32_t cloister_variants() { return sizeof VARIANTS / sizeof *VARIANTS; }
 
@@ -94,7 +104,8 @@ CLOISTER_CALL int32_t cloister_runs_here(int32_t variant) {
     return asked.runs_here() ? (agrees(asked) ? 1 : -1) : 0;
 }
 
-// `scratch` holds the quantised rows: for each, a byte an input and 8 bytes a group.
+// `scratch` holds the rows as they are multiplied: quantised, a byte an input and 8 bytes a group;
+// of bf16, their stride.
 CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, const Rows* input,
                                      const Rows* output, int64_t rows, void* scratch) {
     const Matrix& matrix = linear->matrix;
@@ -102,10 +113,10 @@ CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, cons
     int8_t* values = static_cast<int8_t*>(scratch);
     float* scales = reinterpret_cast<float*>(values + groups * matrix.group);
     int32_t* starts = reinterpret_cast<int32_t*>(scales + groups);
-    const Product product = {*linear, *input, *output, rows, {values, scales, starts}};
+    const Product product = {*linear, *input, *output, rows, {values, scales, starts, static_cast<uint16_t*>(scratch)}};
     const Work work = {VARIANTS[variant], &product};
-    run(quantise_part, &work, rows, ROWS_AT_A_TIME);
-    run(multiply_part, &work, matrix.panel_count(), PANELS_AT_A_TIME);
+    run(prepare_part, &work, rows, ROWS_AT_A_TIME);
+    run(multiply_part, &work, matrix.panel_count(), panels_at_a_time(*linear, rows));
 }
 
 CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Places* places,

@@ -6,11 +6,19 @@ using namespace cloister;
 
 namespace {
 
+uint16_t bfloat_at(const uint8_t* bytes) { return uint16_t(bytes[0] | bytes[1] << 8); }
+
 int code_at(const Matrix& matrix, const uint8_t* codes, int column, int k) {
     const uint8_t* step = codes + k / STEP * (STEP * PANEL * matrix.bits / 8) + column * 4 + k % 4;
     const bool back = k % STEP >= 4;
     if (matrix.bits == 4) return back ? *step >> 4 : *step & 15;
     return back ? step[PANEL * 4] : *step;
+}
+
+float number_at(const Matrix& matrix, const uint8_t* block, int column, int k) {
+    if (matrix.bits == 16) return widen(bfloat_at(block + (2 * column + k) * 2));
+    const int code = code_at(matrix, block + SCALES_BYTES, column, k);
+    return float(code - matrix.zero()) * widen(bfloat_at(block + column * 2));
 }
 
 void write(const Rows& to, int64_t at, float value) {
@@ -29,9 +37,8 @@ CLOISTER_CALL void cloister_look_up(const Matrix* matrix, const int64_t* indices
         const uint8_t* panel = matrix->panels + indices[row] / PANEL * matrix->panel_bytes();
         for (int64_t i = 0; i < matrix->inputs; i++) {
             const uint8_t* block = panel + i / matrix->group * matrix->block_bytes();
-            const float scale = widen(uint16_t(block[column * 2] | block[column * 2 + 1] << 8));
-            const int code = code_at(*matrix, block + SCALES_BYTES, column, int(i % matrix->group));
-            write(*to, row * to->stride + i, float(code - matrix->zero()) * scale);
+            const float number = number_at(*matrix, block, column, int(i % matrix->group));
+            write(*to, row * to->stride + i, number);
         }
     }
 }

@@ -1,4 +1,5 @@
-// Quantised rows times packed panels, written once over a vector type `V` of each instruction set.
+// Quantised rows times panels of codes, written once over a vector type `V` of each instruction
+// set; and what surrounds any product with a panel.
 //
 // A tile is up to TILE_ROWS rows times V::COLUMNS outputs. Within a group sums are integers and
 // exact; then sum * (weight scale * row scale) is added to float totals with one rounding, groups in
@@ -113,9 +114,10 @@ static void multiply_panel(const Product& product, int64_t index) {
     const uint8_t* panels = matrix.panels + index * linear.parts() * matrix.panel_bytes();
     const int64_t first = index * PANEL, rest = matrix.outputs - first;
     const int count = rest < PANEL ? int(rest) : PANEL;
-    for (int64_t row = 0; row < product.rows; row += Block::ROWS) {
-        const int64_t left = product.rows - row;
-        const int rows = left < Block::ROWS ? int(left) : Block::ROWS;
+    const int64_t blocks = (product.rows + Block::ROWS - 1) / Block::ROWS;
+    for (int64_t block = 0; block < blocks; block++) {  // of about equal heights
+        const int64_t row = product.rows * block / blocks;
+        const int rows = int(product.rows * (block + 1) / blocks - row);
         alignas(64) float totals[2][Block::ROWS][PANEL];
         for (int part = 0; part < linear.parts(); part++) {
             const uint8_t* panel = panels + part * matrix.panel_bytes();
@@ -129,11 +131,18 @@ static void multiply_panel(const Product& product, int64_t index) {
     }
 }
 
-template <class Block>
+template <class Block, int BITS>
+static void multiply_panels(const Product& product, int64_t begin, int64_t end) {
+    for (int64_t index = begin; index < end; index++) multiply_panel<Block, BITS>(product, index);
+}
+
+// `Codes` multiplies panels of codes, `Numbers` those of bf16.
+template <class Codes, class Numbers>
 static void multiply(const Product& product, int64_t begin, int64_t end) {
-    for (int64_t index = begin; index < end; index++)
-        product.linear.matrix.bits == 4 ? multiply_panel<Block, 4>(product, index)
-                                        : multiply_panel<Block, 8>(product, index);
+    const int32_t bits = product.linear.matrix.bits;
+    (bits == 4   ? multiply_panels<Codes, 4>
+     : bits == 8 ? multiply_panels<Codes, 8>
+                 : multiply_panels<Numbers, 16>)(product, begin, end);
 }
 
 }  // namespace cloister

@@ -1,7 +1,7 @@
 // No instructions beyond those of every x86-64 or ARM: what all other variants are compared with.
 #include "attention.h"
+#include "bfloats.h"
 #include "draw.h"
-#include "multiply.h"
 #include "quantise.h"
 
 namespace cloister {
@@ -71,11 +71,43 @@ struct Vectors {
     }
 };
 
+struct Numbers {
+    static constexpr int LANES = 8, COLUMNS = 32, ROWS = 1;
+    using Floats = Vectors::Floats;
+    struct Pairs { uint16_t number[LANES * 2]; };
+    struct Mode {
+        Mode() {}  // there is none to ask
+    };
+
+    static Floats zeros() { return Vectors::floats(0); }
+    static void store(float* to, const Floats& value) { Vectors::store(to, value); }
+
+    static Pairs pairs(const uint8_t* from) {
+        Pairs all;
+        memcpy(all.number, from, sizeof all.number);
+        return all;
+    }
+
+    static Pairs pair(const uint16_t* from) {
+        Pairs all;
+        for (int i = 0; i < LANES * 2; i++) all.number[i] = from[i % 2];
+        return all;
+    }
+
+    static Floats dot(Floats sum, const Pairs& a, const Pairs& b) {
+        for (int i = 0; i < LANES; i++)
+            for (int k = 2 * i + 1; k >= 2 * i; k--)
+                sum.lane[i] =
+                    fused_without_denormals(widen(a.number[k]), widen(b.number[k]), sum.lane[i]);
+        return sum;
+    }
+};
+
 bool runs_here() { return true; }
 
 }  // namespace
 
-const Variant PORTABLE = {"portable", runs_here, quantise, multiply<Tiles<Vectors>>,
+const Variant PORTABLE = {"portable", runs_here, prepare, multiply<Tiles<Vectors>, PairTiles<Numbers>>,
                           keep_portable, attend_portable, drawing::draw, &MASKING_PORTABLE};
 
 }  // namespace cloister

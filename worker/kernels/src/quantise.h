@@ -1,5 +1,5 @@
-// Rows of activations to int8, by group. Plain loops that compilers turn into vectors; the same
-// operations in every variant, so that all give the same bits.
+// Rows of activations to int8, by group, or to bf16. Plain loops that compilers turn into vectors;
+// the same operations in every variant, so that all give the same bits.
 #pragma once
 
 #include "rows.h"
@@ -60,24 +60,50 @@ static inline void scale(float* x, float size, const float* norm, int count) {
     for (int i = 0; i < count; i++) x[i] = x[i] * size * norm[i];
 }
 
-static void quantise(const Product& product, int64_t begin, int64_t end) {
+// Some of a row, normalised; zeros behind its end.
+static inline void read_normed(const Product& product, int64_t row, float size, int64_t first,
+                               int wanted, float* x) {
     const Linear& linear = product.linear;
-    const Matrix& matrix = linear.matrix;
+    const int64_t rest = linear.matrix.inputs - first;
+    const int count = rest < wanted ? int(rest) : wanted;
+    read(product.input, row, first, count, x);
+    for (int i = count; i < wanted; i++) x[i] = 0;
+    if (linear.norm) scale(x, size, linear.norm + first, count);
+}
+
+static inline void quantise_row(const Product& product, int64_t row, float size) {
+    const Matrix& matrix = product.linear.matrix;
     const int64_t groups = matrix.groups();
     const int group = matrix.group;
     const Activations& to = product.activations;
     alignas(64) float x[MOST_GROUP];
+    for (int64_t g = 0; g < groups; g++) {
+        const int64_t at = row * groups + g;
+        read_normed(product, row, size, g * group, group, x);
+        quantise_group(x, group, matrix.zero(), to.values + at * group, to.scales + at,
+                       to.starts + at);
+    }
+}
+
+static inline void round_row(const Product& product, int64_t row, float size) {
+    constexpr int SOME = 256;
+    const Matrix& matrix = product.linear.matrix;
+    const int64_t padded = matrix.groups() * 2;
+    uint16_t* to = product.activations.bfloats + row * bfloat_stride(matrix);
+    alignas(64) float x[SOME];
+    for (int64_t first = 0; first < padded; first += SOME) {
+        const int count = padded - first < SOME ? int(padded - first) : SOME;
+        read_normed(product, row, size, first, count, x);
+        for (int i = 0; i < count; i++) to[first + i] = narrow(x[i]);
+    }
+}
+
+// Rows as their product wants them.
+static void prepare(const Product& product, int64_t begin, int64_t end) {
+    const Linear& linear = product.linear;
     for (int64_t row = begin; row < end; row++) {
         const float size = linear.norm ? inverse_size(product, row) : 1;
-        for (int64_t g = 0; g < groups; g++) {
-            const int64_t first = g * group, rest = matrix.inputs - first, at = row * groups + g;
-            const int count = rest < group ? int(rest) : group;
-            read(product.input, row, first, count, x);
-            for (int i = count; i < group; i++) x[i] = 0;
-            if (linear.norm) scale(x, size, linear.norm + first, count);
-            quantise_group(x, group, matrix.zero(), to.values + at * group, to.scales + at,
-                           to.starts + at);
-        }
+        linear.matrix.bits == 16 ? round_row(product, row, size) : quantise_row(product, row, size);
     }
 }
 
