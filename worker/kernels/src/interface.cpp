@@ -58,8 +58,15 @@ void draw_part(const void* job, int64_t begin, int64_t end) {
 }
 
 constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
-constexpr int64_t PANELS_AT_A_TIME = 8;
+constexpr int64_t BYTES_AT_A_TIME = 1 << 16;  // of weights that several rows are multiplied with
 constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread would take longer
+
+// Panels that take as long as so many bytes of one row: a tile of rows reads them once.
+int64_t few_panels(const Linear& linear, int64_t rows) {
+    const int64_t tiles = (rows + 7) / 8;
+    const int64_t bytes = linear.matrix.panel_bytes() * linear.parts() * tiles;
+    return bytes < BYTES_AT_A_TIME ? BYTES_AT_A_TIME / bytes : 1;
+}
 
 // Multiply-adds of both products, roughly.
 int64_t products(const Heads& heads, const Places& places) {
@@ -105,7 +112,7 @@ CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, cons
     const Product product = {*linear, *input, *output, rows, {values, scales, starts}};
     const Work work = {VARIANTS[variant], &product};
     run(quantise_part, &work, rows, ROWS_AT_A_TIME);
-    run(multiply_part, &work, matrix.panel_count(), PANELS_AT_A_TIME);
+    run(multiply_part, &work, matrix.panel_count(), few_panels(*linear, rows));
 }
 
 CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Places* places,

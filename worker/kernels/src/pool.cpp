@@ -20,7 +20,7 @@ constexpr int LINE = 64;  // bytes: those who look do not slow down those who co
 // The job, written before it is opened, while nobody is inside.
 Part part;
 const void* job;
-int64_t count, chunk;
+int64_t count, least, takers;
 alignas(LINE) std::atomic<int64_t> next_unit{0};
 
 // Whether a job may be entered, whether its caller has parked, and how many helpers are inside.
@@ -51,11 +51,21 @@ bool look(Done done) {
     return done();
 }
 
+// Half of one's share of what is left, but not less than is worth the trouble: memory is read in
+// long stretches, and all end together (guided self-scheduling, Polychronopoulos and Kuck 1987).
+int64_t take(int64_t begin) {
+    const int64_t left = count - begin, wanted = left / (2 * takers);
+    const int64_t size = wanted > least ? wanted : least;
+    return size < left ? size : left;
+}
+
 void take_parts() {
-    for (;;) {
-        const int64_t begin = next_unit.fetch_add(chunk, std::memory_order_relaxed);
-        if (begin >= count) return;
-        part(job, begin, begin + chunk < count ? begin + chunk : count);
+    int64_t begin = next_unit.load();
+    while (begin < count) {
+        const int64_t end = begin + take(begin);
+        if (!next_unit.compare_exchange_weak(begin, end)) continue;
+        part(job, begin, end);
+        begin = next_unit.load();
     }
 }
 
@@ -94,11 +104,12 @@ bool leaves() {
     return false;
 }
 
-void announce(Part new_part, const void* new_job, int64_t new_count, int64_t new_chunk) {
+void announce(Part new_part, const void* new_job, int64_t new_count, int64_t new_least) {
     part = new_part;
     job = new_job;
     count = new_count;
-    chunk = new_chunk;
+    least = new_least;
+    takers = 1 + helpers.load();
     next_unit.store(0, std::memory_order_relaxed);
     state.store(OPEN);
     jobs.fetch_add(1);
@@ -117,13 +128,13 @@ void wait_for_helpers() {
 
 }  // namespace
 
-void run(Part own, const void* of, int64_t units, int64_t size) {
-    const bool alone = units <= size || helpers.load() <= asked_to_leave.load();
+void run(Part own, const void* of, int64_t units, int64_t few) {
+    const bool alone = units <= few || helpers.load() <= asked_to_leave.load();
     if (alone || taken.exchange(true)) {  // by another caller
         own(of, 0, units);
         return;
     }
-    announce(own, of, units, size);
+    announce(own, of, units, few);
     take_parts();
     wait_for_helpers();
     taken.store(false);
