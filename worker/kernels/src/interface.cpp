@@ -63,7 +63,7 @@ constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread w
 
 // Panels that take as long as so many bytes of one row: a tile of rows reads them once.
 int64_t few_panels(const Linear& linear, int64_t rows) {
-    const int64_t tiles = (rows + 7) / 8;
+    const int64_t tiles = 1 + rows / 8;
     const int64_t bytes = linear.matrix.panel_bytes() * linear.parts() * tiles;
     return bytes < BYTES_AT_A_TIME ? BYTES_AT_A_TIME / bytes : 1;
 }
