@@ -1,13 +1,18 @@
-"""What a worker gives back once it has loaded."""
+"""How a worker's memory comes, and what of it is given back once the model is loaded."""
 
+import ctypes
+import mmap
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-from worker.memory import CODE, comes_back
+import pytest
+
+from worker.memory import CODE, SMAPS, comes_back, in_large_pages
 
 ROOT = Path(__file__).parent.parent
+LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 PROGRAM = """
 import torch
@@ -56,3 +61,20 @@ def test_only_unchanged_code_of_files_is_forgotten() -> None:
     )
     found = [match[1] for match in CODE.finditer("".join(maps))]
     assert found == ["7f0000000000", "7f0000050000"]
+
+
+@pytest.mark.skipif(not LARGE_PAGES.exists(), reason="this system has no large pages")
+def test_whole_pages_within_the_memory_may_be_large() -> None:
+    with mmap.mmap(-1, 8 * mmap.PAGESIZE) as memory:
+        view = ctypes.c_char.from_buffer(memory)
+        begin = ctypes.addressof(view)
+        in_large_pages(begin + 1, 4 * mmap.PAGESIZE)
+        maps = SMAPS.read_text().split("VmFlags:")
+        own = f"{begin + mmap.PAGESIZE:x}-{begin + 4 * mmap.PAGESIZE:x} "
+        at = next(place for place, text in enumerate(maps) if own in text)
+        assert "hg" in maps[at + 1].partition("\n")[0].split()
+        del view
+
+
+def test_less_than_a_page_is_left_alone() -> None:
+    in_large_pages(mmap.PAGESIZE + 1, mmap.PAGESIZE)

@@ -204,7 +204,7 @@ def test_batch_equals_alone(native: Native, form: Format) -> None:
 
 @pytest.mark.parametrize("spins", [0, 100])
 def test_threads_change_nothing(library: Library, spins: int) -> None:
-    one, matrix, x = Native(library), packed(1100, 64), numbers(50, 64)
+    one, matrix, x = Native(library), packed(1100, 256), numbers(50, 256)
     several = Native(library, threads=4, spins=spins)
     for rows in [*range(1, 50), 50]:
         wanted = multiply(one, matrix, x[:rows])
@@ -214,12 +214,12 @@ def test_threads_change_nothing(library: Library, spins: int) -> None:
 
 
 def test_callers_at_once_do_not_mix(library: Library) -> None:
-    kernels, matrix = Native(library, threads=3), packed(600, 64)
-    wanted = [multiply(Twins(), matrix, numbers(20, 64, seed=seed)) for seed in range(3)]
+    kernels, matrix = Native(library, threads=3), packed(600, 256)
+    wanted = [multiply(Twins(), matrix, numbers(20, 256, seed=seed)) for seed in range(3)]
     wrong: list[int] = []
 
     def call(seed: int) -> None:
-        x = numbers(20, 64, seed=seed)
+        x = numbers(20, 256, seed=seed)
         for _ in range(50):
             if not torch.equal(multiply(kernels, matrix, x), wanted[seed]):
                 wrong.append(seed)

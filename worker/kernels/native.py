@@ -21,7 +21,7 @@ from worker.kernels.twins import Twins
 log = logging.getLogger(__name__)
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1}
-SPINS = 1000  # looks of an idle helper before it parks, some tens of microseconds
+SPINS = 3000  # looks of a waiting thread before it parks, a tenth of a millisecond at most
 MOST_GROUP = 256
 ROW_GAP = 32  # numbers between rows of bfloat16
 

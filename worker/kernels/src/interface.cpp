@@ -60,15 +60,15 @@ void draw_part(const void* job, int64_t begin, int64_t end) {
     drawing->variant->draw(*drawing->draw, begin, end);
 }
 
-constexpr int64_t ROWS_AT_A_TIME = 16;   // fewer are not worth a second thread
-constexpr int64_t PANELS_AT_A_TIME = 8;
-constexpr int64_t FEW_PRODUCTS = 1 << 20;  // waking a thread would take longer
+constexpr int64_t ROWS_AT_A_TIME = 16;  // fewer are not worth a second thread
+constexpr int64_t BYTES_AT_A_TIME = 1 << 16;  // of weights that several rows are multiplied with
+constexpr int64_t FEW_PRODUCTS = 1 << 20;  // of an attention: waking a thread would take longer
 
-// Fewer panels of many rows, so that each thread finds some.
-int64_t panels_at_a_time(const Linear& linear, int64_t rows) {
-    const int64_t each = rows * linear.matrix.inputs * PANEL * linear.parts();
-    const int64_t few = FEW_PRODUCTS / (each + 1) + 1;
-    return few < PANELS_AT_A_TIME ? few : PANELS_AT_A_TIME;
+// Panels that take as long as so many bytes of one row: a tile of rows reads them once.
+int64_t few_panels(const Linear& linear, int64_t rows) {
+    const int64_t tiles = 1 + rows / 8;
+    const int64_t bytes = linear.matrix.panel_bytes() * linear.parts() * tiles;
+    return bytes < BYTES_AT_A_TIME ? BYTES_AT_A_TIME / bytes : 1;
 }
 
 // Multiply-adds of both products, roughly.
@@ -113,10 +113,11 @@ CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, cons
     int8_t* values = static_cast<int8_t*>(scratch);
     float* scales = reinterpret_cast<float*>(values + groups * matrix.group);
     int32_t* starts = reinterpret_cast<int32_t*>(scales + groups);
-    const Product product = {*linear, *input, *output, rows, {values, scales, starts, static_cast<uint16_t*>(scratch)}};
+    const Activations rounded = {values, scales, starts, static_cast<uint16_t*>(scratch)};
+    const Product product = {*linear, *input, *output, rows, rounded};
     const Work work = {VARIANTS[variant], &product};
     run(prepare_part, &work, rows, ROWS_AT_A_TIME);
-    run(multiply_part, &work, matrix.panel_count(), panels_at_a_time(*linear, rows));
+    run(multiply_part, &work, matrix.panel_count(), few_panels(*linear, rows));
 }
 
 CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Places* places,

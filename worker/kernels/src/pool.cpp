@@ -3,6 +3,8 @@
 //
 // The caller never waits for a helper that has not begun: it takes parts until none are left,
 // closes the job, and waits only for those who are inside. One whose core is busy costs nothing.
+// Who waits looks a while before it parks: a step is some hundred short jobs, and parking takes as
+// long as some of them. The mutex is for parking alone.
 #include "format.h"
 #include "pool.h"
 
@@ -13,21 +15,25 @@
 namespace cloister {
 namespace {
 
-pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-pthread_cond_t changed = PTHREAD_COND_INITIALIZER;  // a job is open, or helpers shall leave
-pthread_cond_t empty = PTHREAD_COND_INITIALIZER;    // the last helper has left a job
+constexpr int LINE = 64;  // bytes: those who look do not slow down those who count
 
-// Guarded by `mutex`; the number of jobs is also read without it, by helpers that spin.
+// The job, written before it is opened, while nobody is inside.
 Part part;
 const void* job;
-int64_t count, chunk;
-bool open;
-int inside, helpers, asked_to_leave;
-std::atomic<uint32_t> jobs{0};
+int64_t count, least, takers;
+alignas(LINE) std::atomic<int64_t> next_unit{0};
+
+// Whether a job may be entered, whether its caller has parked, and how many helpers are inside.
+constexpr uint32_t OPEN = 1, PARKED = 2, ONE_INSIDE = 4;
+alignas(LINE) std::atomic<uint32_t> state{0};
+std::atomic<uint32_t> jobs{0};  // so many there have been
 
 std::atomic<bool> taken{false};  // by one caller; others compute alone
-std::atomic<int64_t> next_unit{0};
-std::atomic<int32_t> spins{0};
+std::atomic<int32_t> helpers{0}, asked_to_leave{0}, parked{0}, spins{0};
+
+pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+pthread_cond_t changed = PTHREAD_COND_INITIALIZER;  // there is another job, or helpers shall leave
+pthread_cond_t empty = PTHREAD_COND_INITIALIZER;    // the last helper has left a job
 
 void relax() {
 #if defined(__x86_64__)
@@ -35,71 +41,103 @@ void relax() {
 #endif
 }
 
-void take_parts(Part part, const void* job, int64_t count, int64_t chunk) {
-    for (;;) {
-        const int64_t begin = next_unit.fetch_add(chunk, std::memory_order_relaxed);
-        if (begin >= count) return;
-        part(job, begin, begin + chunk < count ? begin + chunk : count);
-    }
-}
-
-void spin_while_no_job_after(uint32_t seen) {
+// Look for a while whether `done()`.
+template <class Done>
+bool look(Done done) {
     for (int32_t left = spins.load(std::memory_order_relaxed); left > 0; left--) {
-        if (jobs.load(std::memory_order_acquire) != seen) return;
+        if (done()) return true;
         relax();
     }
+    return done();
 }
 
-void help_with_open_job() {  // called with the mutex, and returns with it
-    inside++;
-    const Part own = part;
-    const void* const of = job;
-    const int64_t units = count, size = chunk;
+// Half of one's share of what is left, but not less than is worth the trouble: memory is read in
+// long stretches, and all end together (guided self-scheduling, Polychronopoulos and Kuck 1987).
+int64_t take(int64_t begin) {
+    const int64_t left = count - begin, wanted = left / (2 * takers);
+    const int64_t size = wanted > least ? wanted : least;
+    return size < left ? size : left;
+}
+
+void take_parts() {
+    int64_t begin = next_unit.load();
+    while (begin < count) {
+        const int64_t end = begin + take(begin);
+        if (!next_unit.compare_exchange_weak(begin, end)) continue;
+        part(job, begin, end);
+        begin = next_unit.load();
+    }
+}
+
+void help_if_open() {
+    uint32_t seen = state.load();
+    do {
+        if (!(seen & OPEN)) return;
+    } while (!state.compare_exchange_weak(seen, seen + ONE_INSIDE));
+    take_parts();
+    if (state.fetch_sub(ONE_INSIDE) != (PARKED | ONE_INSIDE)) return;  // others are inside
+    pthread_mutex_lock(&mutex);
+    pthread_cond_signal(&empty);
     pthread_mutex_unlock(&mutex);
-    take_parts(own, of, units, size);
-    pthread_mutex_lock(&mutex);
-    if (--inside == 0) pthread_cond_signal(&empty);
 }
 
-void announce(Part new_part, const void* new_job, int64_t new_count, int64_t new_chunk) {
+void wake_all() {
     pthread_mutex_lock(&mutex);
-    part = new_part;
-    job = new_job;
-    count = new_count;
-    chunk = new_chunk;
-    open = true;
-    next_unit.store(0, std::memory_order_relaxed);
-    jobs.fetch_add(1, std::memory_order_release);
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&mutex);
 }
 
-void wait_for_helpers() {
+// Either the caller sees that a helper is about to park, or the helper sees the new job.
+void park_while_no_job_after(uint32_t seen) {
     pthread_mutex_lock(&mutex);
-    open = false;
-    while (inside > 0) pthread_cond_wait(&empty, &mutex);
+    parked.fetch_add(1);
+    while (jobs.load() == seen && asked_to_leave.load() == 0) pthread_cond_wait(&changed, &mutex);
+    parked.fetch_sub(1);
     pthread_mutex_unlock(&mutex);
 }
 
-bool has_helpers() {
+// Whether the asking helper shall leave.
+bool leaves() {
+    int32_t asked = asked_to_leave.load();
+    while (asked > 0)
+        if (asked_to_leave.compare_exchange_weak(asked, asked - 1)) return true;
+    return false;
+}
+
+void announce(Part new_part, const void* new_job, int64_t new_count, int64_t new_least) {
+    part = new_part;
+    job = new_job;
+    count = new_count;
+    least = new_least;
+    takers = 1 + helpers.load();
+    next_unit.store(0, std::memory_order_relaxed);
+    state.store(OPEN);
+    jobs.fetch_add(1);
+    if (parked.load() > 0) wake_all();
+}
+
+void wait_for_helpers() {
+    state.fetch_sub(OPEN);
+    if (look([] { return state.load() == 0; })) return;
     pthread_mutex_lock(&mutex);
-    const bool any = helpers > asked_to_leave;
+    state.fetch_add(PARKED);
+    while (state.load() != PARKED) pthread_cond_wait(&empty, &mutex);
+    state.store(0);
     pthread_mutex_unlock(&mutex);
-    return any;
 }
 
 }  // namespace
 
-void run(Part own, const void* of, int64_t units, int64_t size) {
-    const bool alone = units <= size || !has_helpers();
-    if (alone || taken.exchange(true, std::memory_order_acquire)) {  // by another caller
+void run(Part own, const void* of, int64_t units, int64_t few) {
+    const bool alone = units <= few || helpers.load() <= asked_to_leave.load();
+    if (alone || taken.exchange(true)) {  // by another caller
         own(of, 0, units);
         return;
     }
-    announce(own, of, units, size);
-    take_parts(own, of, units, size);
+    announce(own, of, units, few);
+    take_parts();
     wait_for_helpers();
-    taken.store(false, std::memory_order_release);
+    taken.store(false);
 }
 
 }  // namespace cloister
@@ -108,33 +146,20 @@ using namespace cloister;
 
 // The life of a helper; returns once `cloister_dismiss` asks it to.
 CLOISTER_CALL void cloister_help() {
-    pthread_mutex_lock(&mutex);
-    helpers++;
-    uint32_t seen = jobs.load();
-    while (asked_to_leave == 0) {
-        if (open && jobs.load() != seen) {
-            seen = jobs.load();
-            help_with_open_job();
-            continue;
-        }
-        const uint32_t now = jobs.load();
-        pthread_mutex_unlock(&mutex);
-        spin_while_no_job_after(now);
-        pthread_mutex_lock(&mutex);
-        while (asked_to_leave == 0 && jobs.load() == now) pthread_cond_wait(&changed, &mutex);
+    helpers.fetch_add(1);
+    while (!leaves()) {
+        const uint32_t seen = jobs.load();
+        help_if_open();
+        if (!look([seen] { return jobs.load() != seen; })) park_while_no_job_after(seen);
     }
-    helpers--;
-    asked_to_leave--;
-    pthread_mutex_unlock(&mutex);
+    helpers.fetch_sub(1);
 }
 
 // Ask so many helpers to leave; they do when they are done.
 CLOISTER_CALL void cloister_dismiss(int32_t number) {
-    pthread_mutex_lock(&mutex);
-    asked_to_leave += number;
-    pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&mutex);
+    asked_to_leave.fetch_add(number);
+    wake_all();
 }
 
-// How often a helper looks for a next job before it parks.
+// How often a waiting thread looks before it parks.
 CLOISTER_CALL void cloister_spin(int32_t number) { spins.store(number); }
