@@ -7,10 +7,11 @@ namespace cloister {
 namespace {
 
 struct Vectors {
-    static constexpr int LANES = 16, COLUMNS = 4, ROWS = 6;
+    static constexpr int LANES = 16, COLUMNS = 4;
     template <class T>
-    using Numbers = Exact<Vectors, T>;
+    using Numbers = cloister::Numbers<Vectors, T>;
     using Floats = __m512;
+    using Ints = __m512i;
 
     static Floats floats(float value) { return _mm512_set1_ps(value); }
     static Floats load(const float* from) { return _mm512_loadu_ps(from); }
@@ -30,6 +31,22 @@ struct Vectors {
     static Floats high(const uint32_t* units) {
         const __m512i mask = _mm512_set1_epi32(int32_t(0xffff0000));
         return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(units), mask));
+    }
+
+    static Ints no_ints() { return _mm512_setzero_si512(); }
+    static Floats reals(Ints value) { return _mm512_cvtepi32_ps(value); }
+
+    // Bytes as pairs of 16 bits.
+    static Ints even_bytes(const uint32_t* units) {
+        return _mm512_srai_epi16(_mm512_slli_epi16(_mm512_loadu_si512(units), 8), 8);
+    }
+
+    static Ints odd_bytes(const uint32_t* units) {
+        return _mm512_srai_epi16(_mm512_loadu_si512(units), 8);
+    }
+
+    static Ints dot(Ints sum, Ints right, uint32_t left) {
+        return _mm512_dpwssd_epi32(sum, right, _mm512_set1_epi32(int32_t(left)));
     }
 
     static Floats power(Floats value) {

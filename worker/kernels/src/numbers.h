@@ -1,0 +1,83 @@
+// How numbers that stand in pages are multiplied, over a vector type `V`. Each kind `N` has
+// - `right`: operands out of units of 4 bytes, `PARTS` of each, multiplied one after the other;
+// - `pack`: numbers become left operands of 4 bytes, in place, and a step that they count by;
+// - `dot`: adds products of an operand of each side to a `Sum`;
+// - what sums begin with, and what becomes of them.
+#pragma once
+
+#include "attention.h"
+#include "rounding.h"
+
+namespace cloister {
+
+template <class V, class T>
+struct Numbers;
+
+template <class V>
+struct Numbers<V, float> {
+    static constexpr int PARTS = 1;
+    using Floats = typename V::Floats;
+    using Sum = Floats;
+    using Right = Floats;
+
+    static Right right(const uint32_t* units, int) {
+        return V::load(reinterpret_cast<const float*>(units));
+    }
+    static float pack(float*, int, const float*) { return 1; }
+    static Sum dot(Sum sum, Right right, const float* left) {
+        return V::fma(V::floats(*left), right, sum);
+    }
+    static Sum zero() { return V::floats(0); }
+    static Floats score(Sum sum, const float*) { return sum; }
+    static Sum begin(const float* total, float factor) {
+        return V::mul(V::load(total), V::floats(factor));
+    }
+    static Floats end(Sum sum, const float*, float, float) { return sum; }
+};
+
+template <class V>
+struct Numbers<V, uint16_t> : Numbers<V, float> {
+    static constexpr int PARTS = 2;
+    static typename V::Floats right(const uint32_t* units, int part) {
+        return part ? V::high(units) : V::low(units);
+    }
+};
+
+// int8 times 16 bits, exactly: 256 * 127 * 32767 fits 32 bits. So queries, and weights of tokens,
+// lose next to nothing, and sums have no order.
+template <class V>
+struct Numbers<V, int8_t> {
+    static constexpr int PARTS = 2;
+    static constexpr float LARGEST_LEFT = 32767;
+    using Floats = typename V::Floats;
+    using Sum = typename V::Ints;
+    using Right = typename V::Ints;
+
+    static Right right(const uint32_t* units, int part) {
+        return part ? V::odd_bytes(units) : V::even_bytes(units);
+    }
+    static float pack(float* x, int count, const float* scales) {
+        int16_t codes[MOST_HEAD_DIM];
+        if (scales)
+            for (int i = 0; i < count; i++) x[i] *= scales[i];
+        const float largest = largest_size(x, count);
+        const bool finite = is_finite(largest), counts = finite && largest >= SMALLEST;
+        const float inverse = counts ? LARGEST_LEFT / largest : 0.0f;
+        for (int i = 0; i < count; i++) codes[i] = int16_t(bits_of(x[i] * inverse + ROUNDER));
+        memcpy(x, codes, count * sizeof *codes);
+        return finite ? (counts ? largest / LARGEST_LEFT : 1.0f) : NOT_A_NUMBER;
+    }
+    static Sum dot(Sum sum, Right right, const float* left) {
+        return V::dot(sum, right, bits_of(*left));
+    }
+    static Sum zero() { return V::no_ints(); }
+    static Floats score(Sum sum, const float* scales) {
+        return V::mul(V::reals(sum), V::load(scales));
+    }
+    static Sum begin(const float*, float) { return zero(); }
+    static Floats end(Sum sum, const float* total, float factor, float step) {
+        return V::fma(V::reals(sum), V::floats(step), V::mul(V::load(total), V::floats(factor)));
+    }
+};
+
+}  // namespace cloister
