@@ -1,4 +1,4 @@
-"""The form of the pages that hold keys and values, and PyTorch's way of writing and reading them."""
+"""The form of pages of keys and values, and how PyTorch writes and reads them."""
 
 from collections.abc import Sequence
 
@@ -23,7 +23,7 @@ def token_numbers(dim: int, dtype: torch.dtype) -> int:
 
 
 def allocate_pages(count: int, size: int, key_heads: int, dim: int, dtype: torch.dtype) -> Tensor:
-    """Pages of one layer, `[count, key_heads, size * token_numbers]`: each head's keys, then values.
+    """Pages of one layer, `[count, key_heads, size * token_numbers]`: a head's keys, then values.
 
     Numbers that are multiplied by neighbours form units of four bytes, of `per` numbers: keys are
     `[dim / per, size, per]`, values `[size / per, dim, per]`. So vectors of either are read whole.
@@ -40,7 +40,9 @@ def page_size(pages: Tensor, dim: int) -> int:
     size, rest = divmod(pages.shape[-1], token_numbers(dim, pages.dtype))
     per = PER[pages.dtype]
     if rest or size % per or dim % per:
-        raise ValueError(f"pages must hold heads of {dim}, numbers and tokens in multiples of {per}")
+        raise ValueError(
+            f"pages must hold heads of {dim}, numbers and tokens in multiples of {per}"
+        )
     return size
 
 
@@ -50,21 +52,23 @@ class Pages:
     def __init__(self, pages: Tensor, dim: int) -> None:
         self.size, self._dtype = page_size(pages, dim), pages.dtype
         size, per, shape = self.size, PER[pages.dtype], pages.shape[:2]
-        codes, scales = pages[..., : 2 * size * dim], pages[..., 2 * size * dim :]
-        keys, values = codes.unflatten(-1, (2, size * dim)).unbind(2)
+        numbers, scales = pages[..., : 2 * size * dim], pages[..., 2 * size * dim :]
+        keys, values = numbers.view(*shape, 2, size * dim).unbind(2)
         self._order = torch.tensor(ORDERS[per])
-        self._keys = keys.unflatten(-1, (dim // per, size, per))
-        self._values = values.unflatten(-1, (size // per, dim, per))
-        self._scales = scales.view(SCALE).unflatten(-1, (2, -1)) if scales.numel() else None
+        self._keys = keys.view(*shape, dim // per, size, per)
+        self._values = values.view(*shape, size // per, dim, per)
+        self._scales = (
+            scales.view(SCALE).view(*shape, 2, size) if pages.dtype == torch.int8 else None
+        )
 
     def write(self, page: Tensor, offset: Tensor, key: Tensor, value: Tensor) -> None:
         """Put keys and values `[rows, key_heads, dim]` to their pages [rows] and offsets [rows]."""
-        per = len(self._order)
+        heads, dim, per = *key.shape[1:], len(self._order)
         if self._scales is not None:
             key, key_scale = rounded(key)
             value, value_scale = rounded(value)
             self._scales[page, :, :, offset] = torch.stack((key_scale, value_scale), -1)
-        units = key.to(self._dtype).unflatten(-1, (-1, per))[..., self._order]
+        units = key.to(self._dtype).view(-1, heads, dim // per, per)[..., self._order]
         self._keys[page, :, :, offset] = units  # [rows, key_heads, dim / per, per]
         place = self._order[offset % per]
         self._values[page, :, offset // per, :, place] = value.to(self._dtype)

@@ -47,27 +47,41 @@ struct Queries {
     int count;
 };
 
-// Turn a row of scores into weights, as yet over their sum, and tell how much less those before
-// count now.
-template <class V>
-static inline float weigh(float* scores, int columns, float scale, float* most, float* sums) {
+// What a block of keys lends to all queries. `poison` is 0, or NaN if a value's scale is.
+struct Block {
+    alignas(64) uint32_t copies[KEYS * MOST_HEAD_DIM];
+    alignas(64) float key_scales[KEYS];
+    alignas(64) float value_scales[KEYS];
+    float poison;
+};
+
+// Turn a row of scores, times `scale`, into weights, as yet over their sum: packed, to count
+// `weight_steps`. `factors` tells how much less those before count now.
+template <class V, class N>
+static inline void weigh(int row, int columns, float scale, const Block& block,
+                         Queries<V>* queries) {
+    float* scores = queries->scores + row * KEYS;
+    float* sums = queries->sums + row * V::LANES;
     typename V::Floats top = V::load(scores);
     for (int c = 1; c < columns; c++) top = V::max(top, V::load(scores + c * V::LANES));
-    const float largest = V::largest(top) * scale, before = *most;
-    *most = largest > before ? largest : before;
-    const float factor =
-        *most == before ? 1 : V::first(power_of_2<V>(V::floats(before - *most)));
-    typename V::Floats sum = V::mul(V::load(sums), V::floats(factor));
-    const typename V::Floats by = V::floats(scale), less = V::floats(*most);
+    const float largest = V::largest(top) * scale, before = queries->most[row];
+    const float most = largest > before ? largest : before;
+    const float factor = most == before ? 1 : V::first(power_of_2<V>(V::floats(before - most)));
+    typename V::Floats sum = V::mul(V::load(sums), V::floats(factor)), heaviest = V::floats(0);
+    const typename V::Floats by = V::floats(scale), less = V::floats(most);
     for (int c = 0; c < columns; c++) {
         // Not fused: large scores, rounded as the largest was, must not come out above it.
         const typename V::Floats weight =
             power_of_2<V>(V::sub(V::mul(V::load(scores + c * V::LANES), by), less));
-        V::store(scores + c * V::LANES, weight);
+        const typename V::Floats own = N::weighed(weight, block.value_scales + c * V::LANES);
+        V::store(scores + c * V::LANES, own);
         sum = V::add(sum, weight);
+        heaviest = V::max(own, heaviest);
     }
     V::store(sums, sum);
-    return factor;
+    queries->most[row] = most;
+    queries->factors[row] = factor;
+    queries->weight_steps[row] = N::pack_weights(scores, columns, heaviest) + block.poison;
 }
 
 // Scores of keys [begin, begin + count) that a row at `position` does not see become -infinity.
@@ -92,19 +106,12 @@ static inline void take_queries(const Attention& job, const Run& run, int head, 
         const int64_t row = run.first_row + (first + i) / group;
         float* to = queries->heads + i * heads.head_dim;
         read_head(job, row, head * group + int((first + i) % group), 0, to);
-        queries->steps[i] = N::pack(to, heads.head_dim, nullptr);
+        queries->steps[i] = N::pack(to, heads.head_dim);
         queries->most[i] = LEAST;
     }
     memset(queries->totals, 0, size_t(queries->count) * width * sizeof(float));
     memset(queries->sums, 0, size_t(queries->count) * V::LANES * sizeof(float));
 }
-
-// What a block of keys lends to all queries.
-struct Block {
-    alignas(64) uint32_t copies[KEYS * MOST_HEAD_DIM];
-    alignas(64) float key_scales[KEYS];
-    alignas(64) float value_scales[KEYS];
-};
 
 template <class V, class N>
 static inline void see_keys(const Attention& job, const Run& run, const Pages<V>& pages,
@@ -115,6 +122,8 @@ static inline void see_keys(const Attention& job, const Run& run, const Pages<V>
     if (heads.type == INT8) {
         pages.find_scales(begin, count, 0, block->key_scales);
         pages.find_scales(begin, count, 1, block->value_scales);
+        block->poison = 0;
+        for (float each : block->value_scales) block->poison += each * 0;
     }
     Keys keys;
     pages.find_keys(begin, count, block->copies, &keys);
@@ -124,9 +133,7 @@ static inline void see_keys(const Attention& job, const Run& run, const Pages<V>
         float* scores = queries->scores + i * KEYS;
         const int64_t position = run.start + (queries->first + i) / heads.group();
         hide(scores, columns * V::LANES, begin, position, heads.window);
-        queries->factors[i] = weigh<V>(scores, columns, scale * queries->steps[i],
-                                       queries->most + i, queries->sums + i * V::LANES);
-        queries->weight_steps[i] = N::pack(scores, columns * V::LANES, block->value_scales);
+        weigh<V, N>(i, columns, scale * queries->steps[i], *block, queries);
     }
     Values values;
     pages.find_values(begin, count, block->copies, &values);
@@ -159,6 +166,7 @@ static void attend_block(const Attention& job, const Run& run, int head, int64_t
     const Heads& heads = job.heads;
     Queries<V> queries;
     Block block;
+    block.poison = 0;
     take_queries<V, N>(job, run, head, first, &queries);
     const int64_t lowest = run.start + first / heads.group();
     const int64_t end = run.start + (first + queries.count - 1) / heads.group() + 1;

@@ -39,6 +39,13 @@ struct Vectors {
     static __m256i no_ints() { return _mm256_setzero_si256(); }
     static Floats reals(Ints value) { return _mm256_cvtepi32_ps(value); }
 
+    static void store_16_bits(void* to, Floats value) {
+        const __m256i ints = _mm256_cvtps_epi32(value);
+        _mm_storeu_si128(static_cast<__m128i*>(to),
+                         _mm_packs_epi32(_mm256_castsi256_si128(ints),
+                                         _mm256_extracti128_si256(ints, 1)));
+    }
+
     // Bytes as pairs of 16 bits.
     static Ints even_bytes(const uint32_t* from) {
         return _mm256_srai_epi16(_mm256_slli_epi16(units(from), 8), 8);

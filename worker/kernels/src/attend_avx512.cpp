@@ -36,6 +36,11 @@ struct Vectors {
     static Ints no_ints() { return _mm512_setzero_si512(); }
     static Floats reals(Ints value) { return _mm512_cvtepi32_ps(value); }
 
+    static void store_16_bits(void* to, Floats value) {
+        _mm256_storeu_si256(static_cast<__m256i*>(to),
+                            _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(value)));
+    }
+
     // Bytes as pairs of 16 bits.
     static Ints even_bytes(const uint32_t* units) {
         return _mm512_srai_epi16(_mm512_slli_epi16(_mm512_loadu_si512(units), 8), 8);
@@ -46,7 +51,9 @@ struct Vectors {
     }
 
     static Ints dot(Ints sum, Ints right, uint32_t left) {
-        return _mm512_dpwssd_epi32(sum, right, _mm512_set1_epi32(int32_t(left)));
+        // The intrinsic makes compilers copy the sums around.
+        asm("vpdpwssd %2, %1, %0" : "+v"(sum) : "v"(right), "v"(_mm512_set1_epi32(int32_t(left))));
+        return sum;
     }
 
     static Floats power(Floats value) {

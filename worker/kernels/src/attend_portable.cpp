@@ -39,6 +39,12 @@ struct Vectors {
     static Ints no_ints() { return Ints{}; }
     static Floats reals(Ints value) { return __builtin_convertvector(value, Floats); }
 
+    static void store_16_bits(void* to, Floats value) {
+        int16_t all[LANES];
+        for (int i = 0; i < LANES; i++) all[i] = int16_t(nearest(value[i]));
+        memcpy(to, all, sizeof all);
+    }
+
     // Bytes as pairs of 16 bits.
     static Ints even_bytes(const uint32_t* from) { return Ints(Pairs(units(from) << 8) >> 8); }
     static Ints odd_bytes(const uint32_t* from) { return Ints(Pairs(units(from)) >> 8); }

@@ -23,7 +23,9 @@ struct Numbers<V, float> {
     static Right right(const uint32_t* units, int) {
         return V::load(reinterpret_cast<const float*>(units));
     }
-    static float pack(float*, int, const float*) { return 1; }
+    static float pack(float*, int) { return 1; }
+    static Floats weighed(Floats weight, const float*) { return weight; }
+    static float pack_weights(float*, int, Floats) { return 1; }
     static Sum dot(Sum sum, Right right, const float* left) {
         return V::fma(V::floats(*left), right, sum);
     }
@@ -56,16 +58,24 @@ struct Numbers<V, int8_t> {
     static Right right(const uint32_t* units, int part) {
         return part ? V::odd_bytes(units) : V::even_bytes(units);
     }
-    static float pack(float* x, int count, const float* scales) {
+    static float pack(float* x, int count) {
         int16_t codes[MOST_HEAD_DIM];
-        if (scales)
-            for (int i = 0; i < count; i++) x[i] *= scales[i];
-        const float largest = largest_size(x, count);
-        const bool finite = is_finite(largest), counts = finite && largest >= SMALLEST;
-        const float inverse = counts ? LARGEST_LEFT / largest : 0.0f;
-        for (int i = 0; i < count; i++) codes[i] = int16_t(bits_of(x[i] * inverse + ROUNDER));
+        float step;
+        const float inverse = fit(largest_size(x, count), &step);
+        for (int i = 0; i < count; i++) codes[i] = int16_t(nearest(x[i] * inverse));
         memcpy(x, codes, count * sizeof *codes);
-        return finite ? (counts ? largest / LARGEST_LEFT : 1.0f) : NOT_A_NUMBER;
+        return step;
+    }
+    static Floats weighed(Floats weight, const float* scales) {
+        return V::mul(weight, V::load(scales));
+    }
+    static float pack_weights(float* x, int columns, Floats most) {
+        float step;
+        const Floats inverse = V::floats(fit(V::largest(most), &step));
+        for (int c = 0; c < columns; c++)
+            V::store_16_bits(reinterpret_cast<char*>(x) + c * V::LANES * 2,
+                             V::mul(V::load(x + c * V::LANES), inverse));
+        return step;
     }
     static Sum dot(Sum sum, Right right, const float* left) {
         return V::dot(sum, right, bits_of(*left));
@@ -77,6 +87,14 @@ struct Numbers<V, int8_t> {
     static Sum begin(const float*, float) { return zero(); }
     static Floats end(Sum sum, const float* total, float factor, float step) {
         return V::fma(V::reals(sum), V::floats(step), V::mul(V::load(total), V::floats(factor)));
+    }
+
+  private:
+    // What numbers of at most this size are multiplied with, and what they count by then.
+    static float fit(float largest, float* step) {
+        const bool finite = is_finite(largest), counts = finite && largest >= SMALLEST;
+        *step = finite ? (counts ? largest / LARGEST_LEFT : 1.0f) : NOT_A_NUMBER;
+        return counts ? LARGEST_LEFT / largest : 0.0f;
     }
 };
 
