@@ -80,12 +80,17 @@ def test_file_is_a_plain_safetensors_file(tmp_path: Path) -> None:
     assert (scales.dtype, tuple(scales.shape)) == (torch.bfloat16, (48, 3))
 
 
-@pytest.fixture
-def exact(tmp_path: Path, library: Library) -> Decoder:
-    """A model all of whose sums have one order."""
-    native = Native(library)
-    execution = LocalExecution(native)
-    return ours(saved(tmp_path), low_bit=INT4, execution=execution, kernels=native)
+@pytest.fixture(params=["auto", "int8"])
+def exact(tmp_path: Path, library: Library, request: pytest.FixtureRequest) -> Decoder:
+    """A model all of whose sums have one order, with each type of cache."""
+    kernels = Native(library)
+    return ours(
+        saved(tmp_path),
+        low_bit=INT4,
+        execution=LocalExecution(kernels),
+        kernels=kernels,
+        kv_cache_dtype=request.param,
+    )
 
 
 def test_batch_equals_alone_to_the_bit(exact: Decoder) -> None:
