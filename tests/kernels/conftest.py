@@ -22,7 +22,7 @@ def with_tiles(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Li
     return Library(path)
 
 
-@pytest.fixture(params=["amx", "avx512", "avx2", "portable"])
+@pytest.fixture(params=["amx", "avx512bf16", "avx512", "avx2", "portable"])
 def native(request: pytest.FixtureRequest, with_tiles: Library) -> Iterator[Native]:
     """Each variant that runs on this machine."""
     if request.param not in with_tiles.variants():

@@ -36,11 +36,13 @@ PORTABLE = ("portable", "attend_portable", "masking_portable")
 PLAIN = ("agree", "interface", "look_up", "pool", "masking", *PORTABLE)
 AVX2 = ("-mavx2", "-mfma")
 AVX512 = ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni")
+BF16 = (*AVX512, "-mavx512bf16")
 AMX = (*AVX512, "-mamx-tile", "-mamx-int8")
 X86: dict[str, Sequence[str]] = {
     **dict.fromkeys(("avx2", "attend_avx2", "masking_avx2"), AVX2),
     **dict.fromkeys(("avx512", "attend_avx512", "masking_avx512"), AVX512),
 }
+NEWER = (("attend_avx512bf16", BF16, "-DHAS_BF16"), ("amx", AMX, "-DHAS_AMX"))
 LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")
 LIBRARIES = ("-lc", "-lgcc")
 SANITIZE = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
@@ -73,16 +75,19 @@ def build(out: Path, *, sanitize: bool = False, tiles: Path | None = None) -> No
 
 
 def _parts() -> dict[str, Sequence[str]]:
-    """Names of sources, each with the flags of its own; AMX if the compiler knows it."""
+    """Names of sources, each with the flags of its own; those that the compiler knows."""
     parts: dict[str, Sequence[str]] = dict.fromkeys(PLAIN, ())
     if platform.machine() not in ("x86_64", "AMD64"):
         return parts
     parts |= X86
-    try:
-        _run(*_compiler(), *AMX, "-fsyntax-only", "-x", "c++", os.devnull)
-    except CannotCompile:
-        return parts
-    return parts | {"amx": AMX, "interface": ("-DHAS_AMX",)}
+    for name, flags, told in NEWER:  # one needs those before it
+        try:
+            _run(*_compiler(), *flags, "-fsyntax-only", "-x", "c++", os.devnull)
+        except CannotCompile:
+            break
+        parts[name] = flags
+        parts["interface"] = (*parts["interface"], told)
+    return parts
 
 
 def _compile(name: str, flags: Sequence[str], extra: Sequence[str], folder: Path) -> str:

@@ -133,6 +133,10 @@ void multiply_rows(const Product& product, int64_t begin, int64_t end) {
         multiply<Block>(product, begin, end);
 }
 
+void attend(const Attention& job, int64_t begin, int64_t end) {
+    (AVX512_BF16.runs_here() ? attend_avx512bf16 : attend_avx512)(job, begin, end);
+}
+
 #ifdef EMULATED_TILES
 bool runs_here() { return AVX512.runs_here(); }
 #else
@@ -151,6 +155,6 @@ bool runs_here() {
 }  // namespace
 
 const Variant AMX = {"amx", runs_here, quantise, multiply_rows,
-                     keep_avx512, attend_avx512, drawing::draw, &MASKING_AVX512};
+                     keep_avx512, attend, drawing::draw, &MASKING_AVX512};
 
 }  // namespace cloister

@@ -162,7 +162,7 @@ static inline void answer(const Attention& job, const Run& run, int head, Querie
 
 template <class V, class T>
 static void attend_block(const Attention& job, const Run& run, int head, int64_t first) {
-    using N = typename V::template Numbers<T>;
+    using N = Numbers<V, T>;
     const Heads& heads = job.heads;
     Queries<V> queries;
     Block block;

@@ -8,8 +8,6 @@ namespace {
 
 struct Vectors {
     static constexpr int LANES = 8, COLUMNS = 2;
-    template <class T>
-    using Numbers = cloister::Numbers<Vectors, T>;
     using Floats = __m256;
     using Ints = __m256i;
 

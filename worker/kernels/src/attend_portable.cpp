@@ -6,8 +6,6 @@ namespace {
 
 struct Vectors {
     static constexpr int LANES = 4, COLUMNS = 2;
-    template <class T>
-    using Numbers = cloister::Numbers<Vectors, T>;
     // Of compilers: four lanes of whatever the processor has.
     typedef float Floats __attribute__((vector_size(16)));
     typedef uint32_t Units __attribute__((vector_size(16)));

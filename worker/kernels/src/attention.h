@@ -82,5 +82,6 @@ void keep_avx2(const Attention&, int64_t begin, int64_t end);
 void attend_avx2(const Attention&, int64_t begin, int64_t end);
 void keep_avx512(const Attention&, int64_t begin, int64_t end);
 void attend_avx512(const Attention&, int64_t begin, int64_t end);
+void attend_avx512bf16(const Attention&, int64_t begin, int64_t end);
 
 }  // namespace cloister

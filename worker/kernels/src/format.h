@@ -97,7 +97,7 @@ struct Variant {
 };
 
 extern const Masking MASKING_PORTABLE, MASKING_AVX2, MASKING_AVX512;
-extern const Variant PORTABLE, AVX2, AVX512, AMX;
+extern const Variant PORTABLE, AVX2, AVX512, AVX512_BF16, AMX;
 
 const Variant& variant_at(int32_t index);  // best first
 

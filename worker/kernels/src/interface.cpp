@@ -12,6 +12,9 @@ const Variant* const VARIANTS[] = {
 #if defined(HAS_AMX)
     &AMX,
 #endif
+#if defined(HAS_BF16)
+    &AVX512_BF16,
+#endif
 #if defined(__x86_64__)
     &AVX512, &AVX2,
 #endif
