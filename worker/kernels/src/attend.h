@@ -113,9 +113,11 @@ static inline void take_queries(const Attention& job, const Run& run, int head, 
     memset(queries->sums, 0, size_t(queries->count) * V::LANES * sizeof(float));
 }
 
+// `more`: another block of KEYS keys comes behind this one.
 template <class V, class N>
 static inline void see_keys(const Attention& job, const Run& run, const Pages<V>& pages,
-                            int64_t begin, int count, Block* block, Queries<V>* queries) {
+                            int64_t begin, int count, bool more, Block* block,
+                            Queries<V>* queries) {
     const Heads& heads = job.heads;
     const int columns = (count + V::LANES - 1) / V::LANES, dim = heads.head_dim, per = heads.per();
     const float scale = PER_E / __builtin_sqrtf(float(dim));
@@ -125,8 +127,12 @@ static inline void see_keys(const Attention& job, const Run& run, const Pages<V>
         block->poison = 0;
         for (float each : block->value_scales) block->poison += each * 0;
     }
-    Keys keys;
+    Keys keys, next_keys;
     pages.find_keys(begin, count, block->copies, &keys);
+    if (more && pages.has_whole_keys()) {
+        pages.find_keys(begin + KEYS, KEYS, nullptr, &next_keys);
+        keys.next = &next_keys;
+    }
     multiply_block<V, N>(keys, columns, dim / per, queries->count, queries->heads, dim,
                          Scores<V, N>{queries->scores, block->key_scales});
     for (int i = 0; i < queries->count; i++) {
@@ -135,8 +141,12 @@ static inline void see_keys(const Attention& job, const Run& run, const Pages<V>
         hide(scores, columns * V::LANES, begin, position, heads.window);
         weigh<V, N>(i, columns, scale * queries->steps[i], *block, queries);
     }
-    Values values;
+    Values values, next_values;
     pages.find_values(begin, count, block->copies, &values);
+    if (more && pages.has_whole_values()) {
+        pages.find_values(begin + KEYS, KEYS, nullptr, &next_values);
+        values.next = &next_values;
+    }
     multiply_block<V, N>(values, pages.columns(), (count + per - 1) / per, queries->count,
                          queries->scores, KEYS,
                          Totals<V, N>{queries->totals, pages.columns() * V::LANES,
@@ -174,7 +184,8 @@ static void attend_block(const Attention& job, const Run& run, int head, int64_t
     const Pages<V> pages(job, run, head);
     for (int64_t begin = hidden / KEYS * KEYS; begin < end; begin += KEYS) {
         const int count = end - begin < KEYS ? int(end - begin) : KEYS;
-        see_keys<V, N>(job, run, pages, begin, count, &block, &queries);
+        const bool more = end - begin >= 2 * KEYS;
+        see_keys<V, N>(job, run, pages, begin, count, more, &block, &queries);
     }
     answer(job, run, head, &queries);
 }

@@ -19,10 +19,13 @@ class Pages {
           stride_(job.heads.kv_heads * job.heads.head_units()),
           base_(static_cast<const uint32_t*>(job.heads.pages) + head * job.heads.head_units()) {}
 
+    // Are blocks read where they are?
+    bool has_whole_keys() const { return size_ % V::LANES == 0; }
+    bool has_whole_values() const { return dim_ % V::LANES == 0; }
     int columns() const { return (dim_ + V::LANES - 1) / V::LANES; }
 
     void find_keys(int64_t begin, int count, uint32_t* copies, Keys* keys) const {
-        const bool direct = size_ % V::LANES == 0;
+        const bool direct = has_whole_keys();
         keys->stride = direct ? size_ : KEYS;
         if (!direct)
             for (int i = 0; i < count; i += V::LANES) keys->first[i / V::LANES] = copies + i;
@@ -37,7 +40,7 @@ class Pages {
     }
 
     void find_values(int64_t begin, int count, uint32_t* copies, Values* values) const {
-        const bool direct = dim_ % V::LANES == 0;
+        const bool direct = has_whole_values();
         const int width = columns() * V::LANES;
         each_page(begin, count, [&](const uint32_t* page, int offset, int i, int length) {
             for (int j = 0; j < length; j += per_) {

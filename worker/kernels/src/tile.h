@@ -8,16 +8,19 @@ namespace cloister {
 
 constexpr int KEYS = 64;  // that are seen at a time
 
-// Units of a block of keys: `first[column] + unit * stride`.
+// Units of a block of keys: `first[column] + unit * stride`. Those of the block behind it, if known,
+// are asked for meanwhile: processors guess within a page, not where the next one is.
 struct Keys {
     const uint32_t* first[KEYS / 4];
     int64_t stride;
+    const Keys* next = nullptr;
     const uint32_t* at(int unit, int column, int) const { return first[column] + unit * stride; }
 };
 
 // Units of a block of values: `rows[unit]`, in columns of so many lanes.
 struct Values {
     const uint32_t* rows[KEYS];
+    const Values* next = nullptr;
     const uint32_t* at(int unit, int column, int lanes) const {
         return rows[unit] + column * lanes;
     }
@@ -53,14 +56,17 @@ struct Totals {
 };
 
 // left [rows, units * parts] from `row` on times right [units, columns * lanes] from `column` on.
-template <class V, class N, int ROWS, int COLUMNS, class Right, class To>
-static inline void tile(const Right& right, int column, int units, const float* left,
+template <class V, class N, int ROWS, int COLUMNS, bool AHEAD, class Right, class To>
+static void tile(const Right& right, int column, int units, const float* left,
                         int left_stride, int row, const To& to) {
     typename N::Sum sum[ROWS][COLUMNS];
     left += row * left_stride;
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < COLUMNS; c++) sum[r][c] = to.begin(row + r, column + c);
-    for (int u = 0; u < units; u++)
+    for (int u = 0; u < units; u++) {
+        if (AHEAD)
+            for (int c = 0; c < COLUMNS; c++)
+                __builtin_prefetch(right.next->at(u, column + c, V::LANES));
         for (int part = 0; part < N::PARTS; part++) {
             typename N::Right own[COLUMNS];
             for (int c = 0; c < COLUMNS; c++)
@@ -70,6 +76,7 @@ static inline void tile(const Right& right, int column, int units, const float* 
                     sum[r][c] =
                         N::dot(sum[r][c], own[c], left + r * left_stride + u * N::PARTS + part);
         }
+    }
     for (int r = 0; r < ROWS; r++)
         for (int c = 0; c < COLUMNS; c++) to.end(row + r, column + c, sum[r][c]);
 }
@@ -78,10 +85,13 @@ template <class V, class N, int ROWS, class Right, class To>
 static void rows_times(const Right& right, int columns, int units, const float* left,
                        int left_stride, int row, const To& to) {
     int column = 0;
-    for (; column + V::COLUMNS <= columns; column += V::COLUMNS)
-        tile<V, N, ROWS, V::COLUMNS>(right, column, units, left, left_stride, row, to);
+    for (; column + V::COLUMNS <= columns; column += V::COLUMNS) {
+        const auto one = row == 0 && right.next ? tile<V, N, ROWS, V::COLUMNS, true, Right, To>
+                                                : tile<V, N, ROWS, V::COLUMNS, false, Right, To>;
+        one(right, column, units, left, left_stride, row, to);
+    }
     for (; column < columns; column++)
-        tile<V, N, ROWS, 1>(right, column, units, left, left_stride, row, to);
+        tile<V, N, ROWS, 1, false>(right, column, units, left, left_stride, row, to);
 }
 
 template <class V, class N, class Right, class To>
