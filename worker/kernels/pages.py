@@ -12,6 +12,7 @@ PER = {torch.float32: 1, torch.bfloat16: 2, torch.int8: 4}
 ORDERS = {1: (0,), 2: (0, 1), 4: (0, 2, 1, 3)}
 """Where each of a unit's numbers stands."""
 
+LINE_BYTES = 64  # of the processor's caches: vectors that begin with one are read at once
 SCALE = torch.bfloat16
 LARGEST = 127
 SMALLEST = 1e-30  # what is smaller all over a head counts as zeros
@@ -31,7 +32,10 @@ def allocate_pages(count: int, size: int, key_heads: int, dim: int, dtype: torch
     Zeros are the system's: a page takes memory from when it is first written. `torch.zeros` writes.
     """
     numbers = size * token_numbers(dim, dtype)
-    plain = np.zeros(count * key_heads * numbers * dtype.itemsize, np.uint8)
+    size_bytes = count * key_heads * numbers * dtype.itemsize
+    plain = np.zeros(size_bytes + LINE_BYTES, np.uint8)
+    first = -plain.ctypes.data % LINE_BYTES
+    plain = plain[first : first + size_bytes]
     return torch.from_numpy(plain).view(dtype).view(count, key_heads, numbers)
 
 
