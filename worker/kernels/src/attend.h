@@ -124,8 +124,7 @@ static inline void see_keys(const Attention& job, const Run& run, const Pages<V>
     if (heads.type == INT8) {
         pages.find_scales(begin, count, 0, block->key_scales);
         pages.find_scales(begin, count, 1, block->value_scales);
-        block->poison = 0;
-        for (float each : block->value_scales) block->poison += each * 0;
+        block->poison = is_finite(largest_size(block->value_scales, KEYS)) ? 0 : NOT_A_NUMBER;
     }
     Keys keys, next_keys;
     pages.find_keys(begin, count, block->copies, &keys);
@@ -197,7 +196,7 @@ static void attend(const Attention& job, int64_t begin, int64_t end) {
     const int queries = block_queries(heads);
     const auto one = heads.type == INT8       ? attend_block<V, int8_t>
                      : heads.type == BFLOAT16 ? attend_block<V, uint16_t>
-                                                   : attend_block<V, float>;
+                                              : attend_block<V, float>;
     int64_t before = 0;
     for (int64_t i = 0; i < job.places.run_count && before < end; i++) {
         const Run& run = job.places.runs[i];

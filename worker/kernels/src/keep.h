@@ -101,7 +101,7 @@ static inline void keep_row(const Attention& job, const Run& run, int64_t row) {
 static void keep(const Attention& job, int64_t begin, int64_t end) {
     const auto one = job.heads.type == INT8       ? keep_row<int8_t>
                      : job.heads.type == BFLOAT16 ? keep_row<uint16_t>
-                                                       : keep_row<float>;
+                                                  : keep_row<float>;
     for (int64_t i = 0; i < job.places.run_count; i++) {
         const Run& run = job.places.runs[i];
         const int64_t first = begin > run.first_row ? begin : run.first_row;

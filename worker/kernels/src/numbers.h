@@ -1,8 +1,10 @@
-// How numbers that stand in pages are multiplied, over a vector type `V`. Each kind `N` has
+// How numbers that stand in pages are multiplied, over a vector type `V`. Each kind has
 // - `right`: operands out of units of 4 bytes, `PARTS` of each, multiplied one after the other;
-// - `pack`: numbers become left operands of 4 bytes, in place, and a step that they count by;
+// - `pack`, `pack_weights`: numbers of the other side become operands of 4 bytes, in place; what
+//   they then count by is returned. A weight is first multiplied with its value's scale (`weighed`);
 // - `dot`: adds products of an operand of each side to a `Sum`;
-// - what sums begin with, and what becomes of them.
+// - `zero` and `score`: where sums of a query and keys begin, and what they become;
+// - `begin` and `end`: the same for sums of weights and values, which are added to a total.
 #pragma once
 
 #include "attention.h"

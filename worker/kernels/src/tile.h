@@ -8,7 +8,7 @@ namespace cloister {
 
 constexpr int KEYS = 64;  // that are seen at a time
 
-// Units of a block of keys: `first[column] + unit * stride`. Those of the block behind it, if known,
+// Units of a block of keys: `first[column] + unit * stride`. Those of the block behind it, if given,
 // are asked for meanwhile: processors guess within a page, not where the next one is.
 struct Keys {
     const uint32_t* first[KEYS / 4];
