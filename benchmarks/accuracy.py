@@ -1,4 +1,4 @@
-"""What low-bit weights cost in accuracy.
+"""What low-bit weights and an int8 cache cost in accuracy.
 
     python -m benchmarks.accuracy --cache ~/.cache/cloister-peers
 
@@ -34,6 +34,7 @@ from worker.execution.local import LocalExecution
 from worker.kernels.lowbit import INT4, INT8, Format, quantise
 from worker.kernels.native import Kernels, find_kernels
 from worker.kernels.packed import Fused, pack
+from worker.model.cache import CacheType
 from worker.model.load import LowBit, load_model
 from worker.model.source import find_model
 from worker.novice.batches import Row, to_row
@@ -41,7 +42,7 @@ from worker.novice.chat import load_template, render
 from worker.novice.corpus import conversations
 from worker.novice.template import TEMPLATE
 
-FORMS: Mapping[str, Format] = {"int8": INT8, "int4": INT4}
+FORMS: Mapping[str, LowBit] = {"int8": INT8, "int4": INT4}
 UNSEEN = 987_654  # a seed that training did not use
 OUTLIER_EVERY = 64
 PAGE_SIZE, PAGES = 16, 128
@@ -75,6 +76,9 @@ def novice(count: int, kernels: Kernels) -> dict[str, Figures]:
     told = {"novice:bf16": compare(rows, exact, exact)}
     for name, form in FORMS.items():
         told[f"novice:{name}"] = compare(rows, exact, list(logits(form, rows, kernels)))
+    for name, other in {"bf16": "none", **FORMS}.items():
+        found = list(logits(other, rows, kernels, "int8"))
+        told[f"novice:{name}, KV int8"] = compare(rows, exact, found)
     return told
 
 
@@ -89,11 +93,20 @@ def texts(count: int) -> Iterator[Row]:
             yield row
 
 
-def logits(form: LowBit, rows: list[Row], kernels: Kernels) -> Iterator[Tensor]:
+def logits(
+    form: LowBit, rows: list[Row], kernels: Kernels, kept: CacheType = "auto"
+) -> Iterator[Tensor]:
     """Logits [places, vocabulary] of each row."""
     folder, pages = find_model("novice"), tuple(range(PAGES))
     execution = LocalExecution(kernels)
-    model = load_model(folder, execution=execution, kernels=kernels, low_bit=form, page_count=PAGES)
+    model = load_model(
+        folder,
+        execution=execution,
+        kernels=kernels,
+        low_bit=form,
+        page_count=PAGES,
+        kv_cache_dtype=kept,
+    )
     for row in rows:
         step = Step((Segment(tuple(row.tokens), 0, pages, len(row.tokens)),))
         yield model.forward(step)[row.where]

@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import get_args
 
 import torch
 from rich.console import Console
@@ -39,6 +40,7 @@ from worker.kernels.cores import physical_cores
 from worker.kernels.lowbit import Format
 from worker.kernels.native import find_kernels
 from worker.kernels.twins import Twins
+from worker.model.cache import CacheType
 from worker.model.decoder import Decoder
 from worker.model.load import LOW_BITS, random_model
 from worker.model.shapes import SHAPES
@@ -115,6 +117,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--model", default="llama-3.2-1b", choices=SHAPES, help="shape (%(default)s)")
     add("--weights", default="int4", choices=("bf16", "int8", "int4"), help="(%(default)s)")
+    add("--kv-cache-dtype", default="auto", choices=get_args(CacheType), help="(%(default)s)")
     add("--threads", type=int, default=physical_cores(), help="that compute (%(default)s)")
     add("--prompts", type=int, nargs="+", default=[512, 2048, 8192], help="(512 2048 8192)")
     add("--contexts", type=int, nargs="+", default=[128, 512, 2048, 8192], help="for decoding")
@@ -127,7 +130,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def title(options: argparse.Namespace) -> str:
-    return f"{options.model}, {options.weights}, {options.threads} threads"
+    kept = "" if options.kv_cache_dtype == "auto" else f", {options.kv_cache_dtype} cache"
+    return f"{options.model}, {options.weights}{kept}, {options.threads} threads"
 
 
 def build(options: argparse.Namespace) -> Decoder:
@@ -141,6 +145,7 @@ def build(options: argparse.Namespace) -> Decoder:
         kernels=kernels,
         page_size=PAGE,
         page_count=pages_for(max(options.tokens, *options.prompts) + 2 * options.step_tokens),
+        kv_cache_dtype=options.kv_cache_dtype,
         form=form,
     )
 

@@ -41,10 +41,11 @@ def answer(**changes: object) -> tuple[list[int], int]:
         worker.engine.close()
 
 
-def test_each_kind_of_drafts_gives_the_same_answer() -> None:
-    plain, none = answer(draft="off")
-    looked_up, some = answer(draft="ngram")
-    guessed, many = answer(draft="novice")
+@pytest.mark.parametrize("kept", ["auto", "int8"])
+def test_each_kind_of_drafts_gives_the_same_answer(kept: str) -> None:
+    plain, none = answer(draft="off", kv_cache_dtype=kept)
+    looked_up, some = answer(draft="ngram", kv_cache_dtype=kept)
+    guessed, many = answer(draft="novice", kv_cache_dtype=kept)
     assert plain == looked_up == guessed
     assert none == 0 < some < many
 

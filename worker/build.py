@@ -241,6 +241,7 @@ def _model(
         page_size=settings.page_size,
         page_count=settings.cache_pages or None,
         cache_bytes=None if settings.cache_pages else settings.cache_mb * 2**20,
+        kv_cache_dtype=settings.kv_cache_dtype,
         embeds=is_embedder,
     )
 
@@ -282,6 +283,7 @@ def _drafter(settings: WorkerSettings, model: Decoder, served: Served, kernels: 
         dtype=settings.dtype,
         page_size=model.page_size,
         page_count=model.page_count,
+        kv_cache_dtype=settings.kv_cache_dtype,
     )
     return DraftModel(
         small,

@@ -39,12 +39,12 @@ class WorkerSettings(Settings):
         description="What the model is for; auto: embed if made for sentence-transformers.",
     )
     dtype: Literal["auto", "bfloat16", "float32"] = Field(
-        "auto", description="Type of weights and cache; auto keeps what the files hold."
+        "auto", description="Type of weights; auto keeps what the files hold."
     )
     weights: Literal["auto", "bf16", "int8", "int4"] = Field(
         "auto",
         description="Matrices in memory: rounded to int8 or int4 when loaded, or bf16; auto keeps "
-        "what the files hold, but takes int8 for 100 MiB and more. Norms and cache are of --dtype.",
+        "what the files hold, but takes int8 for 100 MiB and more. Norms are of --dtype.",
     )
     kernels: Literal["auto", "native"] = Field(
         "auto",
@@ -58,6 +58,11 @@ class WorkerSettings(Settings):
     )
     cache_mb: int = Field(512, ge=1, description="Memory of the KV cache, in MiB.")
     cache_pages: int = Field(0, ge=0, description="Pages of the KV cache; 0 follows --cache-mb.")
+    kv_cache_dtype: Literal["auto", "bfloat16", "int8"] = Field(
+        "auto",
+        description="Type of the KV cache; auto: as --dtype. int8 has each head of a token "
+        "rounded with a scale of its own: about half of bfloat16's memory.",
+    )
     page_size: int = Field(16, ge=1, le=1024, description="Tokens a page.")
     step_tokens: int = Field(512, ge=1, description="Most tokens computed in one step.")
     sequences: int = Field(64, ge=1, description="Most sequences that run at once.")

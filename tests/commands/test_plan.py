@@ -12,6 +12,7 @@ from tests.fakes.vocabulary import byte_tokenizer, write_folder
 from worker.commands import plan
 from worker.commands.need import need, weights_bytes
 from worker.execution.local import LocalExecution
+from worker.model.cache import CacheType
 from worker.model.config import ModelConfig
 from worker.model.load import load_model
 from worker.model.parameters import places
@@ -48,14 +49,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="plans are for PyTorch's CPU build")
 @pytest.mark.parametrize(
-    ("model", "weights"),
-    [("novice", "bf16"), ("checkpoint", "bf16"), ("checkpoint", "int8"), ("checkpoint", "int4")],
+    ("model", "weights", "kept"),
+    [
+        ("novice", "bf16", "auto"),
+        ("checkpoint", "bf16", "auto"),
+        ("checkpoint", "int8", "auto"),
+        ("checkpoint", "int4", "int8"),
+    ],
 )
 async def test_plan_is_within_a_tenth_of_what_a_busy_worker_maps(
-    model: str, weights: str, request: pytest.FixtureRequest
+    model: str, weights: str, kept: str, request: pytest.FixtureRequest
 ) -> None:
     folder = model if model == "novice" else str(request.getfixturevalue(model))
     words = ["--model", folder, "--weights", weights, "--cache-mb", "32", "--threads", "1"]
+    words += ["--kv-cache-dtype", kept]
     settings = WorkerSettings.load(words)
     planned = plan.plan(folder, settings, None, GIB).need.total
     with worker(*words) as url:
@@ -70,10 +77,13 @@ def test_weights_are_counted_as_they_are_allocated() -> None:
     assert weights_bytes(config, torch.float32) == sum(place.nbytes for place in held.values())
 
 
-def test_cache_is_what_the_model_then_has() -> None:
-    settings = WorkerSettings(cache_mb=8)
+@pytest.mark.parametrize("kept", ["auto", "int8"])
+def test_cache_is_what_the_model_then_has(kept: CacheType) -> None:
+    settings = WorkerSettings(cache_mb=8, kv_cache_dtype=kept)
     folder = plan.find_model("novice")
-    model = load_model(folder, execution=LocalExecution(), cache_bytes=8 * 2**20)
+    model = load_model(
+        folder, execution=LocalExecution(), cache_bytes=8 * 2**20, kv_cache_dtype=kept
+    )
     found = need(ModelConfig.read(folder), torch.bfloat16, settings)
     assert found.cache == model.page_count * model.page_size * found.token_bytes
 
@@ -104,6 +114,11 @@ def test_command_tells_every_part(capsys: pytest.CaptureFixture[str]) -> None:
     assert "2 GiB hold" in text
     assert "of 512 tokens each" in text
     assert "profile      1b" in text
+
+
+def test_int8_cache_takes_fewer_bytes_a_token(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plan.main(["novice", "--kv-cache-dtype", "int8"]) == 0
+    assert "1,320 bytes a token" in capsys.readouterr().out
 
 
 def test_readme_shows_what_the_command_prints(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worker.kernels.attention import Heads, Places, Rotation, Run, allocate_pages
+from worker.kernels.attention import Heads, Places, Rotation, Run
 from worker.kernels.native import Kernels
+from worker.kernels.pages import allocate_pages
 
 Share = tuple[int, int]  # a sequence's rows: how many stand before them, and how many they are
 
@@ -37,6 +38,7 @@ class Text:
     dtype: torch.dtype = torch.float32
     page_size: int = 16
     spread: float = 1.0
+    kept: torch.dtype | None = None  # the type of pages; that of rows, if not given
 
     def __post_init__(self) -> None:
         counts = [-(-length // self.page_size) for length in self.lengths]
@@ -48,11 +50,17 @@ class Text:
         self.pages_of = [part.tolist() for part in order[:-1].split(counts)]
         self.page_count = sum(counts) + 1
 
+    @property
+    def pages_dtype(self) -> torch.dtype:
+        return self.kept or self.dtype
+
     def pages(self, stale: float = float("nan")) -> Tensor:
         """Memory with something left over in it."""
         heads = self.heads
         shape = (self.page_count, self.page_size, heads.key, heads.dim)
-        return allocate_pages(*shape, self.dtype).fill_(stale)
+        pages = allocate_pages(*shape, self.pages_dtype)
+        (pages.view(torch.bfloat16) if pages.dtype == torch.int8 else pages).fill_(stale)
+        return pages
 
     def step(self, shares: Sequence[Share | None]) -> tuple[Tensor, Places]:
         """A step that computes a share of each sequence, or nothing of it."""

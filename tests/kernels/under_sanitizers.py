@@ -65,13 +65,17 @@ def drawn(library: Library) -> int:
 def attend(library: Library) -> int:
     """The same for attention; the number of comparisons."""
     count = 0
-    for heads, dtype, page_size, variant in product(
-        (heads_of(), heads_of(3, 3, 18, norms=True), heads_of(8, 1, 64, window=70)),
-        (torch.float32, torch.bfloat16),
-        (2, 16),
+    for heads, (dtype, kept), page_size, variant in product(
+        (heads_of(), heads_of(3, 3, 20), heads_of(8, 1, 64, norms=True, window=70)),
+        (
+            (torch.float32, torch.float32),
+            (torch.bfloat16, torch.bfloat16),
+            (torch.float32, torch.int8),
+        ),
+        (4, 16),
         library.variants(),
     ):
-        text = Text(heads, [1, 130, 65], dtype, page_size)
+        text = Text(heads, [1, 130, 65], dtype, page_size, kept=kept)
         kernels = Native(library, variant, threads=2)
         torch.testing.assert_close(
             text.at_once(kernels), text.at_once(Twins()), rtol=0.016, atol=0.016

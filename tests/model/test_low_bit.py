@@ -79,9 +79,17 @@ def test_file_is_a_plain_safetensors_file(tmp_path: Path) -> None:
     assert (scales.dtype, tuple(scales.shape)) == (torch.bfloat16, (48, 3))
 
 
-@pytest.fixture(params=[{"low_bit": INT4}, {"dtype": "bfloat16"}], ids=["int4", "bf16"])
+@pytest.fixture(
+    params=[
+        {"low_bit": INT4},
+        {"low_bit": INT4, "kv_cache_dtype": "int8"},
+        {"dtype": "bfloat16"},
+        {"dtype": "bfloat16", "kv_cache_dtype": "int8"},
+    ],
+    ids=["int4", "int4-int8", "bf16", "bf16-int8"],
+)
 def exact(request: pytest.FixtureRequest, tmp_path: Path, library: Library) -> Decoder:
-    """A model all of whose sums have one order."""
+    """A model all of whose sums have one order, with each type of weights and cache."""
     return ours(saved(tmp_path), kernels=Native(library), **request.param)
 
 

@@ -23,6 +23,7 @@ from worker.gpu.server import Server
 from worker.gpu.shelf import Shelf, load_shelf
 from worker.kernels.masking import find_masking
 from worker.kernels.native import Kernels
+from worker.model.cache import CacheType
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 
@@ -94,6 +95,7 @@ def split(
     token: bytes = b"",
     deadline_s: float = 20.0,
     kernels: Kernels | None = None,
+    kept: CacheType = "auto",
 ) -> Iterator[tuple[Decoder, SplitExecution]]:
     """A decoder whose linears the servers behind `connects` compute, and its execution."""
     named = [(f"gpu{index}", connect) for index, connect in enumerate(connects)]
@@ -104,7 +106,9 @@ def split(
     )
     try:
         sizes = {"page_size": PAGE_SIZE, "page_count": PAGES}
-        decoder = load_model(folder, execution=execution, kernels=kernels, **sizes)
+        decoder = load_model(
+            folder, execution=execution, kernels=kernels, kv_cache_dtype=kept, **sizes
+        )
         execution.start()
         yield decoder, execution
     finally:

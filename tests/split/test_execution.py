@@ -42,6 +42,12 @@ def test_blind_is_near_the_local_floats(folder: Path, server: Server) -> None:
         assert difference(blind.forward(STEP), ours(folder).forward(STEP)) < 0.1
 
 
+def test_cache_of_the_tee_may_be_int8(folder: Path, server: Server) -> None:
+    with split(folder, to(server), kept="int8") as (blind, _):
+        local = ours(folder, kv_cache_dtype="int8")
+        assert difference(blind.forward(STEP), local.forward(STEP)) < 0.1
+
+
 def test_plain_computes_the_local_logits_and_the_same_64_greedy_tokens(
     folder: Path, wire: str
 ) -> None:

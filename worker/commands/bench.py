@@ -28,7 +28,7 @@ from worker.engine.request import Engine, Event, Request, Sampling, Token
 if TYPE_CHECKING:
     from worker.build import Worker
 
-SETTINGS = ("model", "dtype", "weights", "threads", "cache_mb", "step_tokens")
+SETTINGS = ("model", "dtype", "weights", "threads", "cache_mb", "kv_cache_dtype", "step_tokens")
 TEXT = "The river is wide and the boat is small. "
 TIMEOUT_S = 600.0
 

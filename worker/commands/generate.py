@@ -33,6 +33,7 @@ SETTINGS = (
     "weights",
     "threads",
     "cache_mb",
+    "kv_cache_dtype",
     "step_tokens",
     "sequences",
     "tool_format",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from worker.kernels.lowbit import Format
-from worker.model.cache import page_bytes
+from worker.model.cache import cache_dtype, page_bytes
 from worker.model.config import ModelConfig
 from worker.model.parameters import allocate, places
 from worker.settings import WorkerSettings
@@ -51,7 +51,8 @@ def need(
     config: ModelConfig, dtype: torch.dtype, settings: WorkerSettings, form: Format | None = None
 ) -> Need:
     """The need of a worker with these settings, and matrices of low-bit `form`, if given."""
-    page = page_bytes(config, settings.page_size, dtype)
+    kept = cache_dtype(settings.kv_cache_dtype, dtype)
+    page = page_bytes(config, settings.page_size, kept)
     pages = settings.cache_pages or settings.cache_mb * 2**20 // page
     return Need(
         weights=weights_bytes(config, dtype, form),

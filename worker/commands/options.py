@@ -15,6 +15,7 @@ MEMORY = (
     "dtype",
     "weights",
     "cache_mb",
+    "kv_cache_dtype",
     "cache_pages",
     "page_size",
     "step_tokens",

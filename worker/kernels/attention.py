@@ -1,4 +1,4 @@
-"""What attention is told: a layer's heads, the form of its pages, who stands where in a step."""
+"""What attention is told: a layer's heads, and who stands where in a step."""
 
 import ctypes
 from array import array
@@ -6,13 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from worker.kernels import library
-
-UNIT_BYTES = 4  # of numbers that are multiplied by neighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +36,6 @@ class Heads:
     def width(self) -> int:
         """Numbers of a row."""
         return (self.query + 2 * self.key) * self.dim
-
-
-def allocate_pages(count: int, size: int, key_heads: int, dim: int, dtype: torch.dtype) -> Tensor:
-    """Pages of one layer, `[count, key_heads, 2, size * dim]`: each head's keys, then its values.
-
-    Numbers that are multiplied by neighbours form units of four bytes, of `per` numbers: keys are
-    `[dim / per, size, per]`, values `[size / per, dim, per]`. So vectors of either are read whole.
-    Zeros are the system's: a page takes memory from when it is first written. `torch.zeros` writes.
-    """
-    plain = np.zeros(count * key_heads * 2 * size * dim * dtype.itemsize, np.uint8)
-    return torch.from_numpy(plain).view(dtype).view(count, key_heads, 2, size * dim)
-
-
-def views(pages: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Keys `[pages, key_heads, dim / per, size, per]` and values `[..., size / per, dim, per]`."""
-    per = UNIT_BYTES // pages.dtype.itemsize
-    size = pages.shape[-1] // dim
-    keys, values = pages.unbind(2)
-    shape = pages.shape[:2]
-    return keys.view(*shape, dim // per, size, per), values.view(*shape, size // per, dim, per)
 
 
 @dataclass(frozen=True, slots=True)

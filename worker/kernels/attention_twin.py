@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from worker.kernels.attention import Heads, Places, Run, views
+from worker.kernels.attention import Heads, Places, Run
+from worker.kernels.pages import Pages
 
 BLOCK_ROWS = 128
 """Longer runs attend in blocks of so many rows: each sees only keys up to its own end."""
@@ -18,7 +19,7 @@ class AttentionTwin:
 
     def __init__(self, heads: Heads, pages: Tensor) -> None:
         self._heads = heads
-        self._keys, self._values = views(pages, heads.dim)
+        self._pages = Pages(pages, heads.dim)
 
     def __call__(self, qkv: Tensor, places: Places) -> Tensor:
         heads = self._heads
@@ -42,16 +43,14 @@ class AttentionTwin:
 
     def _keep(self, key: Tensor, value: Tensor, places: Places) -> None:
         """Put keys and values `[rows, key_heads, dim]` into their pages."""
-        size, heads, per = places.page_size, self._heads, self._keys.shape[-1]
+        size = places.page_size
         places_of = [
             (run.pages[at // size], at % size)
             for run in places.runs
             for at in range(run.start, run.end)
         ]
         page, offset = torch.tensor(places_of, dtype=torch.int64).view(-1, 2).unbind(1)
-        units = key.view(*key.shape[:2], heads.dim // per, per).to(self._keys.dtype)
-        self._keys[page, :, :, offset] = units  # [rows, key_heads, dim / per, per]
-        self._values[page, :, offset // per, :, offset % per] = value.to(self._values.dtype)
+        self._pages.write(page, offset, key, value)
 
     def _attend(self, query: Tensor, run: Run, offset: int, out: Tensor) -> None:
         """Fill some rows of `out`, beginning `offset` rows into a run."""
@@ -59,7 +58,8 @@ class AttentionTwin:
         start = run.start + offset
         rows = min(BLOCK_ROWS, run.rows - offset)
         own = slice(run.first_row + offset, run.first_row + offset + rows)
-        key, value = self._gather(run, start + rows)
+        count = start + rows
+        key, value = self._pages.read(run.pages[: -(-count // self._pages.size)], count)
         grouped = query[own].view(
             rows, heads.key, heads.group, heads.dim
         )  # [rows, key_heads, group, dim]
@@ -67,15 +67,6 @@ class AttentionTwin:
         hidden = _hidden(start, rows, key.shape[-1], heads.window)
         weights = scores.masked_fill_(hidden, float("-inf")).softmax(-1)
         out[own] = torch.einsum("kgrn,knd->rkgd", weights, value).flatten(1, 2)
-
-    def _gather(self, run: Run, count: int) -> tuple[Tensor, Tensor]:
-        """Keys `[key_heads, dim, count]` and values `[key_heads, count, dim]`, float32."""
-        size = self._keys.shape[-2]
-        pages = torch.tensor(run.pages[: -(-count // size)], dtype=torch.int64)
-        keys, values = self._keys[pages], self._values[pages]
-        key = keys.permute(1, 2, 4, 0, 3).flatten(3).flatten(1, 2)  # [key_heads, dim, keys]
-        value = values.permute(1, 0, 2, 4, 3).flatten(1, 3)  # [key_heads, keys, dim]
-        return key[..., :count].float(), value[:, :count].float()
 
 
 def _hidden(start: int, rows: int, keys: int, window: int | None) -> Tensor:

@@ -42,8 +42,11 @@ X86: dict[str, Sequence[str]] = {
     **dict.fromkeys(("avx2", "attend_avx2", "masking_avx2"), AVX2),
     **dict.fromkeys(("avx512", "attend_avx512", "masking_avx512"), AVX512),
 }
-OPTIONAL: dict[str, Sequence[str]] = {"avx512bf16": AVX512_BF16, "amx": AMX}
-"""Oldest first: a compiler that knows the second knows the first."""
+OPTIONAL: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    "AVX512BF16": (("avx512bf16", "attend_avx512bf16"), AVX512_BF16),
+    "AMX": (("amx",), AMX),
+}
+"""Sources and flags, oldest first: a compiler that knows the second knows the first."""
 
 LINK = ("-shared", "-nodefaultlibs", "-Wl,-z,defs", "-Wl,-z,noexecstack")
 LIBRARIES = ("-lc", "-lgcc")
@@ -82,12 +85,13 @@ def _parts() -> dict[str, Sequence[str]]:
     if platform.machine() not in ("x86_64", "AMD64"):
         return parts
     parts |= X86
-    for name, flags in OPTIONAL.items():
+    for name, (sources, flags) in OPTIONAL.items():
         try:
             _run(*_compiler(), *flags, "-fsyntax-only", "-x", "c++", os.devnull)
         except CannotCompile:
             break
-        parts |= {name: flags, "interface": (*parts["interface"], f"-DHAS_{name.upper()}")}
+        parts |= dict.fromkeys(sources, flags)
+        parts["interface"] = (*parts["interface"], f"-DHAS_{name}")
     return parts
 
 

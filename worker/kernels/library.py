@@ -114,7 +114,7 @@ class Library:
         self.multiply = self._function("multiply", variant, linear, rows, rows, count, address)
         self.look_up = self._function("look_up", matrix, address, count, rows)
         heads, places = map(ctypes.POINTER, (Heads, Places))
-        self.attend = self._function("attend", variant, heads, places, address, address)
+        self.attend = self._function("attend", variant, heads, places, address, address, variant)
         self.draw = self._function("draw", variant, ctypes.POINTER(Draw))
         self.space = self._function("space", variant, address)  # of masking.py
         self.hide = self._function("hide", variant, address)

@@ -46,6 +46,7 @@ class Decoder:
         *,
         page_size: int,
         page_count: int,
+        cache_dtype: torch.dtype,
         embeds: bool = False,
     ) -> None:
         self.config = config
@@ -60,7 +61,7 @@ class Decoder:
             page_count=page_count,
             page_size=page_size,
             head_dim=config.head_dim,
-            dtype=weights.dtype,
+            dtype=cache_dtype,
         )
         self._layers = tuple(
             _layer(

@@ -13,7 +13,7 @@ from worker.execution.seam import Execution
 from worker.kernels.lowbit import INT4, INT8, Format
 from worker.kernels.native import Kernels
 from worker.kernels.twins import Twins
-from worker.model.cache import DEFAULT_PAGE_SIZE, page_bytes
+from worker.model.cache import DEFAULT_PAGE_SIZE, CacheType, cache_dtype, page_bytes
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
 from worker.model.parameters import ModelWeights
@@ -36,6 +36,7 @@ def load_model(
     page_size: int = DEFAULT_PAGE_SIZE,
     page_count: int | None = None,
     cache_bytes: int | None = None,
+    kv_cache_dtype: CacheType = "auto",
     embeds: bool = False,
     low_bit: LowBit = "stored",
 ) -> Decoder:
@@ -50,9 +51,8 @@ def load_model(
     weights = read_weights(
         folder, config, dtype, form or packed(stored_type(folder, dtype), execution)
     )
-    return build(
-        config, weights, execution, kernels, page_size, page_count, cache_bytes, embeds=embeds
-    )
+    size = (page_size, page_count, cache_bytes, kv_cache_dtype)
+    return build(config, weights, execution, kernels, *size, embeds=embeds)
 
 
 def packed(dtype: torch.dtype, execution: Execution) -> Format | None:
@@ -77,13 +77,15 @@ def random_model(
     page_size: int = DEFAULT_PAGE_SIZE,
     page_count: int | None = None,
     cache_bytes: int | None = None,
+    kv_cache_dtype: CacheType = "auto",
     seed: int = 0,
     form: Format | None = None,
 ) -> Decoder:
     """A decoder of a named shape with seeded random weights, for benchmarks."""
     config = shape(name)
     weights = random_weights(config, dtype, seed, form or packed(dtype, execution))
-    return build(config, weights, execution, kernels, page_size, page_count, cache_bytes)
+    size = (page_size, page_count, cache_bytes, kv_cache_dtype)
+    return build(config, weights, execution, kernels, *size)
 
 
 def build(
@@ -94,13 +96,23 @@ def build(
     page_size: int,
     page_count: int | None,
     cache_bytes: int | None,
+    kv_cache_dtype: CacheType,
     *,
     embeds: bool = False,
 ) -> Decoder:
     """Put a decoder together from weights that are in memory."""
-    count = _page_count(page_bytes(config, page_size, weights.dtype), page_count, cache_bytes)
-    sizes = {"page_size": page_size, "page_count": count}
-    return Decoder(config, weights, execution, kernels or Twins(), **sizes, embeds=embeds)
+    kept = cache_dtype(kv_cache_dtype, weights.dtype)
+    count = _page_count(page_bytes(config, page_size, kept), page_count, cache_bytes)
+    return Decoder(
+        config,
+        weights,
+        execution,
+        kernels or Twins(),
+        page_size=page_size,
+        page_count=count,
+        cache_dtype=kept,
+        embeds=embeds,
+    )
 
 
 def _page_count(each_bytes: int, page_count: int | None, cache_bytes: int | None) -> int:

@@ -138,6 +138,10 @@ void multiply_rows(const Product& product, int64_t begin, int64_t end) {
                           : multiply_panels<Block, 8>)(product, begin, end);
 }
 
+void attend(const Attention& job, int64_t begin, int64_t end) {
+    (AVX512_BF16.runs_here() ? attend_avx512bf16 : attend_avx512)(job, begin, end);
+}
+
 #ifdef EMULATED_TILES
 bool runs_here() { return AVX512.runs_here(); }
 #else
@@ -156,6 +160,6 @@ bool runs_here() {
 }  // namespace
 
 const Variant AMX = {"amx", runs_here, prepare, multiply_rows,
-                     keep_avx512, attend_avx512, drawing::draw, &MASKING_AVX512};
+                     keep_avx512, attend, drawing::draw, &MASKING_AVX512};
 
 }  // namespace cloister

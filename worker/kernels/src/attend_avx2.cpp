@@ -7,10 +7,9 @@ namespace cloister {
 namespace {
 
 struct Vectors {
-    static constexpr int LANES = 8, COLUMNS = 2, ROWS = 6;
-    template <class T>
-    using Numbers = Exact<Vectors, T>;
+    static constexpr int LANES = 8, COLUMNS = 2;
     using Floats = __m256;
+    using Ints = __m256i;
 
     static Floats floats(float value) { return _mm256_set1_ps(value); }
     static Floats load(const float* from) { return _mm256_loadu_ps(from); }
@@ -33,6 +32,28 @@ struct Vectors {
     static Floats high(const uint32_t* from) {
         const __m256i mask = _mm256_set1_epi32(int32_t(0xffff0000));
         return _mm256_castsi256_ps(_mm256_and_si256(units(from), mask));
+    }
+
+    static __m256i no_ints() { return _mm256_setzero_si256(); }
+    static Floats reals(Ints value) { return _mm256_cvtepi32_ps(value); }
+
+    static void store_16_bits(void* to, Floats value) {
+        const __m256i ints = _mm256_cvtps_epi32(value);
+        _mm_storeu_si128(static_cast<__m128i*>(to),
+                         _mm_packs_epi32(_mm256_castsi256_si128(ints),
+                                         _mm256_extracti128_si256(ints, 1)));
+    }
+
+    // Bytes as pairs of 16 bits.
+    static Ints even_bytes(const uint32_t* from) {
+        return _mm256_srai_epi16(_mm256_slli_epi16(units(from), 8), 8);
+    }
+
+    static Ints odd_bytes(const uint32_t* from) { return _mm256_srai_epi16(units(from), 8); }
+
+    static Ints dot(Ints sum, Ints right, uint32_t left) {
+        const Ints products = _mm256_madd_epi16(right, _mm256_set1_epi32(int32_t(left)));
+        return _mm256_add_epi32(sum, products);
     }
 
     static Floats power(Floats value) {

@@ -1,48 +1,11 @@
-// Attention with AVX-512: 24 sums of 16 numbers stay in registers.
-#include <immintrin.h>
-
-#include "attend.h"
+// Attention with AVX-512.
+#include "attend_avx512.h"
 
 namespace cloister {
-namespace {
-
-struct Vectors {
-    static constexpr int LANES = 16, COLUMNS = 4, ROWS = 6;
-    template <class T>
-    using Numbers = Exact<Vectors, T>;
-    using Floats = __m512;
-
-    static Floats floats(float value) { return _mm512_set1_ps(value); }
-    static Floats load(const float* from) { return _mm512_loadu_ps(from); }
-    static void store(float* to, Floats value) { _mm512_storeu_ps(to, value); }
-    static Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
-    static Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
-    static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
-    static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
-    static Floats max(Floats a, Floats b) { return _mm512_max_ps(a, b); }
-    static float first(Floats value) { return _mm512_cvtss_f32(value); }
-    static float largest(Floats value) { return _mm512_reduce_max_ps(value); }
-
-    static Floats low(const uint32_t* units) {
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512(units), 16));
-    }
-
-    static Floats high(const uint32_t* units) {
-        const __m512i mask = _mm512_set1_epi32(int32_t(0xffff0000));
-        return _mm512_castsi512_ps(_mm512_and_si512(_mm512_loadu_si512(units), mask));
-    }
-
-    static Floats power(Floats value) {
-        const __m512i bits = _mm512_add_epi32(_mm512_castps_si512(value), _mm512_set1_epi32(127));
-        return _mm512_castsi512_ps(_mm512_slli_epi32(bits, 23));
-    }
-};
-
-}  // namespace
 
 void keep_avx512(const Attention& job, int64_t begin, int64_t end) { keep(job, begin, end); }
 void attend_avx512(const Attention& job, int64_t begin, int64_t end) {
-    attend<Vectors>(job, begin, end);
+    attend<Avx512>(job, begin, end);
 }
 
 }  // namespace cloister

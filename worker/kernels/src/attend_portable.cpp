@@ -5,12 +5,12 @@ namespace cloister {
 namespace {
 
 struct Vectors {
-    static constexpr int LANES = 4, COLUMNS = 2, ROWS = 6;
-    template <class T>
-    using Numbers = Exact<Vectors, T>;
+    static constexpr int LANES = 4, COLUMNS = 2;
     // Of compilers: four lanes of whatever the processor has.
     typedef float Floats __attribute__((vector_size(16)));
     typedef uint32_t Units __attribute__((vector_size(16)));
+    typedef int32_t Ints __attribute__((vector_size(16)));
+    typedef int16_t Pairs __attribute__((vector_size(16)));
 
     static Floats floats(float value) { return Floats{value, value, value, value}; }
 
@@ -34,6 +34,24 @@ struct Vectors {
     static Floats mul(Floats a, Floats b) { return a * b; }
     static Floats fma(Floats a, Floats b, Floats c) { return a * b + c; }
     static Floats max(Floats a, Floats b) { return a > b ? a : b; }
+    static Ints no_ints() { return Ints{}; }
+    static Floats reals(Ints value) { return __builtin_convertvector(value, Floats); }
+
+    static void store_16_bits(void* to, Floats value) {
+        int16_t all[LANES];
+        for (int i = 0; i < LANES; i++) all[i] = int16_t(nearest(value[i]));
+        memcpy(to, all, sizeof all);
+    }
+
+    // Bytes as pairs of 16 bits.
+    static Ints even_bytes(const uint32_t* from) { return Ints(Pairs(units(from) << 8) >> 8); }
+    static Ints odd_bytes(const uint32_t* from) { return Ints(Pairs(units(from)) >> 8); }
+
+    static Ints dot(Ints sum, Ints right, uint32_t left) {
+        const int32_t first = int16_t(left), second = int16_t(left >> 16);
+        return sum + (Ints(Units(right) << 16) >> 16) * first + (right >> 16) * second;
+    }
+
     static Floats power(Floats value) { return Floats((Units(value) + 127) << 23); }
     static float first(Floats value) { return value[0]; }
 

@@ -8,15 +8,17 @@
 
 namespace cloister {
 
-// One layer. Its pages are [pages, kv_heads, 2, page_size * head_dim] numbers of `type`: each head's
-// keys, then its values. Four bytes of numbers that are multiplied by neighbours stand together, a
-// unit: keys are [head_dim / per, page_size, per], values [page_size / per, head_dim, per], where
-// `per` is 2 for bfloat16 and 1 for float32.
+// One layer. A page holds for each key head its keys, then its values: [pages, kv_heads, numbers].
+// Four bytes of numbers that are multiplied by neighbours stand together, a unit: keys are
+// [head_dim / per, page_size, per], values [page_size / per, head_dim, per], where `per` is 1 for
+// float32, 2 for bfloat16, 4 for int8. The four of int8 stand in the order 0, 2, 1, 3: as 16 bits,
+// their low and high bytes are neighbours then. Behind them come bfloat16 scales of the keys
+// [page_size] and of the values [page_size].
 struct Heads {
     void* pages;
     const float* norms;  // [2, head_dim], of query and key heads, or null
     int64_t window;      // keys that a row sees, itself included; 0: all
-    int32_t type;
+    int32_t type;        // of pages
     int32_t heads;
     int32_t kv_heads;
     int32_t head_dim;
@@ -25,6 +27,9 @@ struct Heads {
 
     int32_t group() const { return heads / kv_heads; }
     int64_t width() const { return int64_t(heads + 2 * kv_heads) * head_dim; }
+    int32_t per() const { return type == INT8 ? 4 : type == BFLOAT16 ? 2 : 1; }
+    int64_t half_units() const { return int64_t(page_size) * head_dim / per(); }
+    int64_t head_units() const { return 2 * half_units() + (type == INT8 ? page_size : 0); }
 };
 
 // Consecutive rows of one sequence, at positions `start`, `start + 1`, ...
@@ -48,8 +53,8 @@ struct Places {
 struct Attention {
     const Heads& heads;
     const Places& places;
-    const void* input;  // [rows, width()]: query, key and value heads
-    void* output;       // [rows, heads * head_dim]
+    Rows input;   // [rows, width()]: query, key and value heads
+    Rows output;  // [rows, heads * head_dim]
 };
 
 constexpr int MOST_HEAD_DIM = 256;
@@ -77,5 +82,6 @@ void keep_avx2(const Attention&, int64_t begin, int64_t end);
 void attend_avx2(const Attention&, int64_t begin, int64_t end);
 void keep_avx512(const Attention&, int64_t begin, int64_t end);
 void attend_avx512(const Attention&, int64_t begin, int64_t end);
+void attend_avx512bf16(const Attention&, int64_t begin, int64_t end);
 
 }  // namespace cloister

@@ -44,6 +44,6 @@ bool runs_here() { return AVX512.runs_here() && __builtin_cpu_supports("avx512bf
 }  // namespace
 
 const Variant AVX512_BF16 = {"avx512bf16", runs_here, prepare, multiply_rows,
-                             keep_avx512, attend_avx512, drawing::draw, &MASKING_AVX512};
+                             keep_avx512, attend_avx512bf16, drawing::draw, &MASKING_AVX512};
 
 }  // namespace cloister

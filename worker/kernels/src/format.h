@@ -15,7 +15,7 @@ constexpr int PANEL = 32;
 constexpr int STEP = 8;
 constexpr int SCALES_BYTES = PANEL * 2;
 
-enum Type : int32_t { FLOAT32 = 0, BFLOAT16 = 1 };
+enum Type : int32_t { FLOAT32 = 0, BFLOAT16 = 1, INT8 = 2 };  // int8: of pages alone
 
 struct Matrix {
     const uint8_t* panels;

@@ -121,8 +121,10 @@ CLOISTER_CALL void cloister_multiply(int32_t variant, const Linear* linear, cons
 }
 
 CLOISTER_CALL void cloister_attend(int32_t variant, const Heads* heads, const Places* places,
-                                   const void* input, void* output) {
-    const Attending work = {VARIANTS[variant], {*heads, *places, input, output}};
+                                   void* input, void* output, int32_t type) {
+    const Rows in = {input, heads->width(), type};
+    const Rows out = {output, int64_t(heads->heads) * heads->head_dim, type};
+    const Attending work = {VARIANTS[variant], {*heads, *places, in, out}};
     const int64_t blocks = all_blocks(*heads, *places);
     const bool few = products(*heads, *places) < FEW_PRODUCTS;
     run(keep_part, &work, places->rows, ROWS_AT_A_TIME);

@@ -2,30 +2,18 @@
 // the same operations in every variant, so that all give the same bits.
 #pragma once
 
+#include "rounding.h"
 #include "rows.h"
 
 namespace cloister {
 
 constexpr int MOST_GROUP = 256;  // checked in Python
 constexpr int LANES = 16;
-constexpr uint32_t INFINITE = 0x7f800000;
-constexpr float LARGEST = 127;
-constexpr float SMALLEST = 1e-30f;  // what is smaller all over a group counts as zeros
-
-static inline int32_t nearest(float value) {
-    return int32_t(bits_of(value + ROUNDER)) - int32_t(bits_of(ROUNDER));
-}
-
 // A group that is not finite becomes zeros with a scale of NaN: it spoils its own row alone.
 static inline void quantise_group(const float* x, int group, int32_t zero, int8_t* values,
                                   float* scale, int32_t* start) {
-    uint32_t most = 0;  // absolute values compare as their bits do, and NaN is above all
-    for (int i = 0; i < group; i++) {
-        const uint32_t size = bits_of(x[i]) & 0x7fffffff;
-        most = size > most ? size : most;
-    }
-    const float largest = float_of(most);
-    const bool counts = most < INFINITE && largest >= SMALLEST;
+    const float largest = largest_size(x, group);
+    const bool finite = is_finite(largest), counts = finite && largest >= SMALLEST;
     const float inverse = counts ? LARGEST / largest : 0.0f;
     int32_t sum = 0;
     for (int i = 0; i < group; i++) {
@@ -33,7 +21,7 @@ static inline void quantise_group(const float* x, int group, int32_t zero, int8_
         values[i] = int8_t(value);
         sum += value;
     }
-    *scale = most < INFINITE ? (counts ? largest / LARGEST : 0.0f) : float_of(INFINITE | 0x400000);
+    *scale = finite ? (counts ? largest / LARGEST : 0.0f) : NOT_A_NUMBER;
     *start = -zero * sum;
 }
 
