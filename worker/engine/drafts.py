@@ -7,13 +7,15 @@ text is the very same as without drafts).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from worker.engine.sequence import Sequence
 
 LONGEST = 3
 """Tokens that a text's end and an earlier place have in common at most; one is the least."""
+
+OFTEN = -1  # in place of a place, for a token that stands at several
 
 FORCED_GRADE = 2  # as good as two tokens in common: about two of three are right
 
@@ -59,28 +61,47 @@ class NoDrafts:
 OFF = NoDrafts()
 
 
-@dataclass(slots=True)
 class Past:
-    """Where each short end of a text's beginnings went on last, up to `read` tokens.
+    """Where the short ends of a text's beginnings went on last.
 
-    `common` tokens end the text and an earlier part of it; behind that part is `place`.
+    `common` tokens end the text and an earlier part of it; behind that part is `place`. A single
+    token counts only while it stands at one place before: what is frequent foretells nothing.
     """
 
-    read: int = 0
-    common: int = 0
-    place: int = 0
-    places: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
+    def __init__(self) -> None:
+        self.common = 0
+        self.place = 0
+        self._read = 0  # the places up to here are known
+        self._ones: dict[int, int] = {}
+        self._places: dict[tuple[int, ...], int] = {}
 
     def follow(self, tokens: list[int]) -> None:
         """Read on: a few steps a token, however long the text is."""
-        for end in range(self.read + 1, len(tokens) + 1):
-            self.common = 0
-            for size in range(1, min(LONGEST, end) + 1):
-                ending = tuple(tokens[end - size : end])
-                if ending in self.places:
-                    self.common, self.place = size, self.places[ending]
-                self.places[ending] = end
-        self.read = len(tokens)
+        if self._read < len(tokens) - 1:
+            self._read_on(tokens)
+            self.common, self.place = self._find(tokens)
+
+    def _read_on(self, tokens: list[int]) -> None:
+        """Know the ends of all beginnings but of the whole text."""
+        start, end = self._read, len(tokens) - 1
+        for place in range(start, end):
+            token = tokens[place]
+            self._ones[token] = OFTEN if token in self._ones else place + 1
+        for size in range(2, LONGEST + 1):
+            first = max(0, start - size + 1)
+            parts = (tokens[first + skipped : end] for skipped in range(size))
+            self._places.update(
+                zip(zip(*parts, strict=False), range(first + size, end + 1), strict=True)
+            )
+        self._read = end
+
+    def _find(self, tokens: list[int]) -> tuple[int, int]:
+        for size in range(LONGEST, 1, -1):
+            place = self._places.get(tuple(tokens[-size:]))
+            if place is not None:
+                return size, place
+        place = self._ones.get(tokens[-1], OFTEN)
+        return (0, 0) if place == OFTEN else (1, place)
 
 
 class Lookup:
@@ -111,7 +132,9 @@ class Lookup:
         return [tokens[past.place + index % length] for index in range(wish.most)]
 
     def _past(self, sequence: Sequence) -> Past:
-        past = self._pasts.setdefault(sequence, Past())
+        past = self._pasts.get(sequence)
+        if past is None:
+            past = self._pasts[sequence] = Past()
         past.follow(sequence.tokens)
         return past
 

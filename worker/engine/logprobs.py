@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from worker.engine.plan import Plan
 from worker.engine.request import Logprob
-from worker.engine.scheduler import Plan
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,15 +49,15 @@ class Pick:
     def of(
         cls,
         request: Request,
-        tokens: Sequence[int],
+        generated: Sequence[int],
         drafts: Sequence[int] = (),
         constraint: Constraint | None = None,
     ) -> "Pick":
-        """The choice behind `tokens`, which begin with the prompt."""
+        """The choice behind what is `generated` so far, which is read where it is needed."""
         return cls(
             request.sampling,
             request.prompt,
-            tokens[len(request.prompt) :],
+            generated,
             drafts,
             request.stop_ids,
             request.min_tokens,

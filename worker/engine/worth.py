@@ -6,15 +6,16 @@ each can pay, since equal rows are computed together. Where nothing is promised,
 small allowance to find out whether that has changed: drafts that never help cost little more.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-ALLOWANCE = 0.01
+ALLOWANCE = 0.02
 """Tokens a step that a sequence may lose by guesses."""
 
-SAVED, MOST_SAVED = 0.4, 3.0
+SAVED, MOST_SAVED = 0.8, 3.0
 """Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
 
 MEMORY = 0.9
@@ -29,8 +30,8 @@ FIRST_CHANCES, FIRST_GUESSES = (0.6, 0.7, 0.8), 2.0
 KINSHIP = 0.6
 """How much guesses of one grade tell about those of the others."""
 
-FIRST_FIXED, FIRST_ROW = 0.1, 0.06
-"""Shares of a plain step, and of its share for one sequence, believed before anything is known."""
+FIRST_FIXED, FIRST_ROW = 0.15, 0.025
+"""Shares of a plain step, believed before anything is known."""
 
 FIRMNESS = (0.01, 1.0, 20.0, 80.0)
 """How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
@@ -38,7 +39,7 @@ FIRMNESS = (0.01, 1.0, 20.0, 80.0)
 STEPS_MEMORY = 0.95
 """What remains of older steps with each new one of their kind, with drafts or without."""
 
-STEPS_BETWEEN = 8
+STEPS_BETWEEN = 16
 """Steps after which the cost is computed anew."""
 
 OUTLIER = 1.4
@@ -92,7 +93,7 @@ class Stopwatch:
         base, each, fixed, row = self._line.tolist()
         plain = base + max(each, 0.0) * sequences
         if plain <= 0:
-            return Cost(FIRST_FIXED * sequences, FIRST_ROW)
+            return Cost(FIRST_FIXED * sequences, FIRST_ROW * sequences)
         scale = CAUTION * sequences / plain
         return Cost(max(fixed * scale, CHEAPEST), max(row * scale, CHEAPEST))
 
@@ -110,7 +111,7 @@ class Stopwatch:
         weight, sequences = self._moments[0, 0], self._moments[0, 1]
         mean = self._products[0] / weight
         each = mean * weight / sequences  # seconds a token
-        belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * each])
+        belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * mean])
         firmness = np.diag(FIRMNESS)
         return np.linalg.solve(self._moments + firmness, self._products + firmness @ belief)
 
@@ -126,32 +127,32 @@ class Odds:
         self.grade = 1
         self._right = [chance * FIRST_GUESSES for chance in FIRST_CHANCES]
         self._guesses = [FIRST_GUESSES] * GRADES
-        self._gains: dict[tuple[int, int], float] = {}  # until there are new guesses
+
+    @property
+    def chance(self) -> float:
+        """How often such a guess is right if those before it are."""
+        return self._right[self.grade - 1] / self._guesses[self.grade - 1]
 
     def gain(self, length: int) -> float:
         """How many of so many guesses are right before the first wrong one, on average."""
-        known = self._gains.get((self.grade, length))
-        if known is None:
-            chance = self._right[self.grade - 1] / self._guesses[self.grade - 1]
-            known = chance * (1 - chance**length) / (1 - chance)
-            self._gains[self.grade, length] = known
-        return known
+        chance = self.chance
+        return chance * (1 - chance**length) / (1 - chance)
 
-    def can_pay(self, cost: Cost) -> bool:
-        """Could it lose a guess? Else it needs none."""
+    def may_pay(self, cost: Cost) -> bool:
+        """Could it lose a guess in the next step? Each step allows a little more."""
+        if self.saved < SAVED:
+            self.saved = min(SAVED, self.saved + ALLOWANCE)
         return self.saved >= cost.row
 
-    def wish(self, length: int, cost: Cost) -> int:
-        """As many guesses as it could pay if all were wrong, or none where they promise nothing."""
-        length = min(length, int(self.saved / cost.row))
-        return length if length > 0 and self.gain(length) > cost.row * length else 0
+    def wish(self, cost: Cost, most: int) -> int:
+        """Guesses that promise more than they cost, the last one too, if all could be lost."""
+        chance = self.chance
+        if chance <= cost.row:
+            return 0
+        return min(most, int(math.log(cost.row) / math.log(chance)), int(self.saved / cost.row))
 
     def learn(self, guesses: int, right: int, cost: float) -> None:
         """A step is over in which the first `right` of so many guesses were right."""
-        if self.saved < SAVED:
-            self.saved = min(SAVED, self.saved + ALLOWANCE)
-        if guesses == 0:
-            return
         self.saved = min(MOST_SAVED, self.saved + right - cost)
         seen = min(right + 1, guesses)  # behind a wrong guess, the others tell nothing
         for place in range(GRADES):
@@ -159,22 +160,12 @@ class Odds:
             fade = MEMORY ** (weight * seen)
             self._right[place] = fade * self._right[place] + weight * right
             self._guesses[place] = fade * self._guesses[place] + weight * seen
-        self._gains.clear()
 
 
 def lengths(odds: Sequence[Odds], cost: Cost, most: int) -> list[int]:
     """How many tokens each sequence should guess in the next step."""
-    chosen: list[int] = []
-    promise = 0.0
-    for length in _choices(most):
-        wishes = [one.wish(length, cost) for one in odds]
-        gains = (one.gain(wish) - cost.row * wish for one, wish in zip(odds, wishes, strict=True))
-        value = sum(gains) - cost.fixed
-        if value > promise:
-            chosen, promise = wishes, value
-    return chosen or [int(one.saved >= cost.fixed + cost.row) for one in odds]
-
-
-def _choices(most: int) -> list[int]:
-    """1, 2, 4, ... and `most` itself."""
-    return [length for length in (1, 2, 4, 8, 16, 32) if length < most] + [most]
+    wishes = [one.wish(cost, most) for one in odds]
+    gains = (one.gain(wish) - cost.row * wish for one, wish in zip(odds, wishes, strict=True))
+    if sum(gains) > cost.fixed:
+        return wishes
+    return [int(one.saved >= cost.fixed + cost.row) for one in odds]
