@@ -12,10 +12,8 @@ from typing import Protocol
 
 from worker.engine.sequence import Sequence
 
-LONGEST = 3
-"""Tokens that a text's end and an earlier place have in common at most; one is the least."""
-
 OFTEN = -1  # in place of a place, for a token that stands at several
+NONE = -1  # in place of a token, before a text's first
 
 FORCED_GRADE = 2  # as good as two tokens in common: about two of three are right
 
@@ -62,7 +60,7 @@ OFF = NoDrafts()
 
 
 class Past:
-    """Where the short ends of a text's beginnings went on last.
+    """Where ends of one to three tokens of a text's beginnings went on last.
 
     `common` tokens end the text and an earlier part of it; behind that part is `place`. A single
     token counts only while it stands at one place before: what is frequent foretells nothing.
@@ -71,37 +69,33 @@ class Past:
     def __init__(self) -> None:
         self.common = 0
         self.place = 0
-        self._read = 0  # the places up to here are known
+        self._read = 0  # tokens that have been an end
         self._ones: dict[int, int] = {}
-        self._places: dict[tuple[int, ...], int] = {}
+        self._more: dict[tuple[int, ...], int] = {}  # ends of two and three tokens
 
     def follow(self, tokens: list[int]) -> None:
         """Read on: a few steps a token, however long the text is."""
         if self._read < len(tokens) - 1:
-            self._read_on(tokens)
-            self.common, self.place = self._find(tokens)
+            first, second = self._read_on(tokens)
+            self.common, self.place = self._find(first, second, tokens[-1])
 
-    def _read_on(self, tokens: list[int]) -> None:
-        """Know the ends of all beginnings but of the whole text."""
-        start, end = self._read, len(tokens) - 1
-        for place in range(start, end):
-            token = tokens[place]
-            self._ones[token] = OFTEN if token in self._ones else place + 1
-        for size in range(2, LONGEST + 1):
-            first = max(0, start - size + 1)
-            parts = (tokens[first + skipped : end] for skipped in range(size))
-            self._places.update(
-                zip(zip(*parts, strict=False), range(first + size, end + 1), strict=True)
-            )
-        self._read = end
+    def _read_on(self, tokens: list[int]) -> tuple[int, int]:
+        """Know the ends of all beginnings but of the whole text; its tokens before the last."""
+        ones, more, read = self._ones, self._more, self._read
+        first, second = (NONE, NONE, *tokens[max(0, read - 2) : read])[-2:]
+        for place, token in enumerate(tokens[read:-1], start=read + 1):
+            ones[token] = OFTEN if token in ones else place
+            more[second, token] = more[first, second, token] = place
+            first, second = second, token
+        self._read = len(tokens) - 1
+        return first, second
 
-    def _find(self, tokens: list[int]) -> tuple[int, int]:
-        for size in range(LONGEST, 1, -1):
-            place = self._places.get(tuple(tokens[-size:]))
-            if place is not None:
-                return size, place
-        place = self._ones.get(tokens[-1], OFTEN)
-        return (0, 0) if place == OFTEN else (1, place)
+    def _find(self, first: int, second: int, token: int) -> tuple[int, int]:
+        if (place := self._more.get((second, token))) is None:
+            place = self._ones.get(token, OFTEN)
+            return (0, 0) if place == OFTEN else (1, place)
+        longer = self._more.get((first, second, token))
+        return (2, place) if longer is None else (3, longer)
 
 
 class Lookup:

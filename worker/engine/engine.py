@@ -156,12 +156,11 @@ class InferenceEngine:
         logits = self._model.forward(plan.step())
         if plan.wants_vectors:
             return self._tell(plan, logits, self._clock() - started)
-        rows = plan.choice_rows
-        last = logits if len(logits) == len(rows) else logits[rows]
+        last = logits if len(logits) == plan.choices else logits[plan.choice_rows]
         masks.result()
         choices = choose(last, [_pick(share) for share in plan.completing], self._draw)
-        asked = queries(plan, [choice.ids for choice in choices])
-        scores = iter(logprobs(logits, list(asked)))
+        asked = list(queries(plan, [choice.ids for choice in choices]))
+        scores = iter(logprobs(logits, asked))
         return self._commit(plan, choices, scores, self._clock() - started)
 
     def _tell(self, plan: Plan, vectors: Tensor, seconds: float) -> News:

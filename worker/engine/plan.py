@@ -94,6 +94,11 @@ class Plan:
         ]
 
     @property
+    def choices(self) -> int:
+        """How many rows new tokens are chosen from."""
+        return sum(share.choices for share in self.shares)
+
+    @property
     def choice_rows(self) -> list[int]:
         """The rows of the step's logits that new tokens are chosen from."""
         ends = accumulate(share.logits for share in self.shares)

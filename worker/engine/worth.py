@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ALLOWANCE = 0.02
-"""Tokens a step that a sequence may lose by guesses."""
+ALLOWANCE, LEAST_ALLOWANCE = 0.04, 0.005
+"""Tokens a step that a sequence may lose by guesses: half as many after each loss, to the least."""
 
 SAVED, MOST_SAVED = 0.8, 3.0
 """Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
@@ -72,6 +72,7 @@ class Stopwatch:
         self._products = np.zeros(4)
         self._line = np.zeros(4)  # base, each, fixed, row
         self._known_rows: set[int] = set()
+        self._costs: dict[int, Cost] = {}  # by sequences, until more is learnt
         self._new: list[tuple[float, ...]] = []  # (1, sequences, any drafts, drafts, seconds)
 
     def count(self, sequences: int, drafts: int, seconds: float) -> None:
@@ -90,6 +91,11 @@ class Stopwatch:
 
     def cost(self, sequences: int) -> Cost:
         """The cost of drafts in a step of so many sequences."""
+        if sequences not in self._costs:
+            self._costs[sequences] = self._estimate(sequences)
+        return self._costs[sequences]
+
+    def _estimate(self, sequences: int) -> Cost:
         base, each, fixed, row = self._line.tolist()
         plain = base + max(each, 0.0) * sequences
         if plain <= 0:
@@ -106,6 +112,7 @@ class Stopwatch:
         self._moments = STEPS_MEMORY ** len(new) * self._moments + faded @ steps
         self._products = STEPS_MEMORY ** len(new) * self._products + faded @ seconds
         self._line = self._fit()
+        self._costs.clear()
 
     def _fit(self) -> np.ndarray:
         weight, sequences = self._moments[0, 0], self._moments[0, 1]
@@ -125,6 +132,7 @@ class Odds:
     def __init__(self) -> None:
         self.saved = SAVED
         self.grade = 1
+        self._allowance = ALLOWANCE
         self._right = [chance * FIRST_GUESSES for chance in FIRST_CHANCES]
         self._guesses = [FIRST_GUESSES] * GRADES
 
@@ -141,7 +149,7 @@ class Odds:
     def may_pay(self, cost: Cost) -> bool:
         """Could it lose a guess in the next step? Each step allows a little more."""
         if self.saved < SAVED:
-            self.saved = min(SAVED, self.saved + ALLOWANCE)
+            self.saved = min(SAVED, self.saved + self._allowance)
         return self.saved >= cost.row
 
     def wish(self, cost: Cost, most: int) -> int:
@@ -154,6 +162,7 @@ class Odds:
     def learn(self, guesses: int, right: int, cost: float) -> None:
         """A step is over in which the first `right` of so many guesses were right."""
         self.saved = min(MOST_SAVED, self.saved + right - cost)
+        self._allowance = ALLOWANCE if right > cost else max(LEAST_ALLOWANCE, self._allowance / 2)
         seen = min(right + 1, guesses)  # behind a wrong guess, the others tell nothing
         for place in range(GRADES):
             weight = 1.0 if place == self.grade - 1 else KINSHIP
