@@ -63,7 +63,7 @@ class Drafting:
     def _is_ready(self, sequence: Sequence, cost: Cost) -> bool:
         """Has it something to guess, and could it lose that?"""
         odds = sequence.odds
-        if sequence.draftable <= 0 or not odds.may_pay(cost):
+        if not odds.may_pay(cost) or sequence.draftable <= 0:
             return False
         odds.grade = self._drafter.grade(sequence)
         return odds.grade > 0

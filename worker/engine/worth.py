@@ -39,8 +39,8 @@ FIRMNESS = (0.01, 1.0, 20.0, 80.0)
 STEPS_MEMORY = 0.95
 """What remains of older steps with each new one of their kind, with drafts or without."""
 
-STEPS_BETWEEN = 16
-"""Steps after which the cost is computed anew."""
+FIRST_STEPS, MOST_STEPS = 16, 64
+"""Steps after which the cost is computed for the first time; twice as many each time, up to most."""
 
 OUTLIER = 1.4
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
@@ -73,6 +73,7 @@ class Stopwatch:
         self._line = np.zeros(4)  # base, each, fixed, row
         self._known_rows: set[int] = set()
         self._costs: dict[int, Cost] = {}  # by sequences, until more is learnt
+        self._due = FIRST_STEPS
         self._new: list[tuple[float, ...]] = []  # (1, sequences, any drafts, drafts, seconds)
 
     def count(self, sequences: int, drafts: int, seconds: float) -> None:
@@ -85,9 +86,10 @@ class Stopwatch:
             self._known_rows.add(rows)
             return
         self._new.append((1, sequences, drafts > 0, drafts, seconds))
-        if len(self._new) == STEPS_BETWEEN:
+        if len(self._new) == self._due:
             self._learn(np.array(self._new, dtype=np.float64))
             self._new.clear()
+            self._due = min(MOST_STEPS, 2 * self._due)
 
     def cost(self, sequences: int) -> Cost:
         """The cost of drafts in a step of so many sequences."""
