@@ -64,7 +64,7 @@ class Always(Prophet):
 @pytest.fixture(autouse=True)
 def drafts_always_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draft in each step, however bad the guesses are."""
-    monkeypatch.setattr("worker.engine.worth.Odds.may_pay", lambda *_: True)
+    monkeypatch.setattr("worker.engine.worth.Odds.may_look", lambda *_: True)
     monkeypatch.setattr("worker.engine.drafting.lengths", lambda odds, _, most: [most] * len(odds))
 
 

@@ -63,7 +63,9 @@ class Drafting:
     def _is_ready(self, sequence: Sequence, cost: Cost) -> bool:
         """Has it something to guess, and could it lose that?"""
         odds = sequence.odds
-        if not odds.may_pay(cost) or sequence.draftable <= 0:
+        if not odds.may_look(cost) or sequence.draftable <= 0:
             return False
         odds.grade = self._drafter.grade(sequence)
+        if odds.grade == 0:
+            odds.rest()
         return odds.grade > 0

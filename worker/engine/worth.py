@@ -18,6 +18,9 @@ ALLOWANCE, LEAST_ALLOWANCE = 0.04, 0.005
 SAVED, MOST_SAVED = 0.8, 3.0
 """Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
 
+MOST_PAUSE = 8
+"""Steps between two looks of a sequence that finds no guesses; it begins with one."""
+
 MEMORY = 0.9
 """What remains of older guesses with each new one, and so of what was believed before any."""
 
@@ -30,7 +33,7 @@ FIRST_CHANCES, FIRST_GUESSES = (0.6, 0.7, 0.8), 2.0
 KINSHIP = 0.6
 """How much guesses of one grade tell about those of the others."""
 
-FIRST_FIXED, FIRST_ROW = 0.15, 0.025
+FIRST_FIXED, FIRST_ROW = 0.1, 0.03
 """Shares of a plain step, believed before anything is known."""
 
 FIRMNESS = (0.01, 1.0, 20.0, 80.0)
@@ -135,6 +138,8 @@ class Odds:
         self.saved = SAVED
         self.grade = 1
         self._allowance = ALLOWANCE
+        self._wait = 0
+        self._pause = 1
         self._right = [chance * FIRST_GUESSES for chance in FIRST_CHANCES]
         self._guesses = [FIRST_GUESSES] * GRADES
 
@@ -148,11 +153,19 @@ class Odds:
         chance = self.chance
         return chance * (1 - chance**length) / (1 - chance)
 
-    def may_pay(self, cost: Cost) -> bool:
-        """Could it lose a guess in the next step? Each step allows a little more."""
+    def may_look(self, cost: Cost) -> bool:
+        """Should it look for guesses in the next step? Each step allows it to lose a little more."""
         if self.saved < SAVED:
             self.saved = min(SAVED, self.saved + self._allowance)
+        if self._wait > 0:
+            self._wait -= 1
+            return False
         return self.saved >= cost.row
+
+    def rest(self) -> None:
+        """It has looked in vain: the next look comes later, and later each time."""
+        self._wait = self._pause
+        self._pause = min(MOST_PAUSE, 2 * self._pause)
 
     def wish(self, cost: Cost, most: int) -> int:
         """Guesses that promise more than they cost, the last one too, if all could be lost."""
@@ -165,6 +178,8 @@ class Odds:
         """A step is over in which the first `right` of so many guesses were right."""
         self.saved = min(MOST_SAVED, self.saved + right - cost)
         self._allowance = ALLOWANCE if right > cost else max(LEAST_ALLOWANCE, self._allowance / 2)
+        if right:
+            self._pause = 1
         seen = min(right + 1, guesses)  # behind a wrong guess, the others tell nothing
         for place in range(GRADES):
             weight = 1.0 if place == self.grade - 1 else KINSHIP
