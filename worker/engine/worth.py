@@ -15,7 +15,7 @@ import numpy as np
 ALLOWANCE, LEAST_ALLOWANCE = 0.04, 0.005
 """Tokens a step that a sequence may lose by guesses: half as many after each loss, to the least."""
 
-SAVED, MOST_SAVED = 0.8, 3.0
+SAVED, MOST_SAVED = 0.6, 3.0
 """Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
 
 MOST_PAUSE = 8
@@ -27,8 +27,8 @@ MEMORY = 0.9
 GRADES = 3
 """How good guesses look, to whoever makes them: 1 to 3, and 0 where there are none."""
 
-FIRST_CHANCES, FIRST_GUESSES = (0.6, 0.7, 0.8), 2.0
-"""By grade; believed before anything is known, as firmly as so many guesses would show it."""
+FIRST_CHANCE, FIRST_GUESSES = 0.6, 2.0
+"""Believed before anything is known, as firmly as so many guesses would show it."""
 
 KINSHIP = 0.6
 """How much guesses of one grade tell about those of the others."""
@@ -48,7 +48,7 @@ FIRST_STEPS, MOST_STEPS = 16, 64
 OUTLIER = 1.4
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
-CAUTION = 1.35
+CAUTION = 1.5
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
 CHEAPEST = 0.005  # tokens; noise may make rows look free
@@ -140,7 +140,7 @@ class Odds:
         self._allowance = ALLOWANCE
         self._wait = 0
         self._pause = 1
-        self._right = [chance * FIRST_GUESSES for chance in FIRST_CHANCES]
+        self._right = [FIRST_CHANCE * FIRST_GUESSES] * GRADES
         self._guesses = [FIRST_GUESSES] * GRADES
 
     @property
