@@ -18,19 +18,10 @@ from worker.engine.logprobs import logprobs, queries
 from worker.engine.masks import Masks
 from worker.engine.meter import Meter
 from worker.engine.model import Model, context_limit
+from worker.engine.news import News, deliver, tell_token, tell_vector
 from worker.engine.pages import Pages
 from worker.engine.plan import Plan, Share
-from worker.engine.request import (
-    NO_ID,
-    Event,
-    Finish,
-    Listener,
-    Load,
-    Logprob,
-    Request,
-    Token,
-    Vocabulary,
-)
+from worker.engine.request import Event, Listener, Load, Logprob, Request, Vocabulary
 from worker.engine.sampler import Choice, Draw, Pick, choose
 from worker.engine.scheduler import Scheduler
 from worker.engine.sequence import Sequence
@@ -38,8 +29,6 @@ from worker.engine.text import TextStream
 from worker.kernels.draw import draw
 
 logger = logging.getLogger(__name__)
-
-News = list[tuple[Listener, Event]]
 
 
 class InferenceEngine:
@@ -135,8 +124,8 @@ class InferenceEngine:
                 news = self._step(plan)
             except Exception as error:
                 news = self._fail(plan, error)
-            _deliver(news)
-        _deliver(self._abandon())
+            deliver(news)
+        deliver(self._abandon())
 
     def _next_plan(self) -> Plan | None:
         """Wait for work; None when the engine is closed."""
@@ -175,7 +164,7 @@ class InferenceEngine:
                 self._scheduler.commit(share)
                 if share.completes:
                     sequence = share.sequence
-                    token = _vector(next(rows), sequence.cached)
+                    token = tell_vector(next(rows), sequence.cached)
                     self._forget(sequence)
                     news.append((sequence.listener, token))
         return news
@@ -210,7 +199,7 @@ class InferenceEngine:
             score = next(scores) if asked else None
             if sequence.finish is None:
                 text = sequence.accept(id, completes=choice.is_complete and left == 0)
-                news.append((sequence.listener, _token(sequence, id, text, score)))
+                news.append((sequence.listener, tell_token(sequence, id, text, score)))
         share.right = max(0, len(news) - 1)
         if choice.fault is not None and sequence.finish is None:
             return [*news, self._end(sequence, choice.fault)]
@@ -252,27 +241,3 @@ class InferenceEngine:
 def _pick(share: Share) -> Pick:
     sequence = share.sequence
     return Pick.of(sequence.request, sequence.answer, share.drafts, sequence.constraint)
-
-
-def _token(sequence: Sequence, id: int, text: str, logprob: Logprob | None) -> Token:
-    return Token(
-        id=id,
-        text=text,
-        finish=sequence.finish,
-        generated=sequence.generated,
-        cached=sequence.cached,
-        logprob=logprob,
-        settled=sequence.settled,
-        prompt=tuple(sequence.scores) if sequence.generated == 1 else (),
-        stop_string=sequence.text.stop_string,
-    )
-
-
-def _vector(values: list[float], cached: int) -> Token:
-    finish, vector = Finish.STOP, tuple(values)
-    return Token(NO_ID, "", finish, generated=0, cached=cached, vector=vector)
-
-
-def _deliver(news: News) -> None:
-    for listener, event in news:
-        listener(event)

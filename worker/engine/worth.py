@@ -36,19 +36,19 @@ KINSHIP = 0.6
 FIRST_FIXED, FIRST_ROW = 0.1, 0.03
 """Shares of a plain step, believed before anything is known."""
 
-FIRMNESS = (0.01, 1.0, 20.0, 80.0)
+FIRMNESS = (0.01, 1.0, 5.0, 80.0)
 """How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
 
 STEPS_MEMORY = 0.95
 """What remains of older steps with each new one of their kind, with drafts or without."""
 
 FIRST_STEPS, MOST_STEPS = 16, 64
-"""Steps after which the cost is computed for the first time; twice as many each time, up to most."""
+"""Steps after which the cost is computed for the first time; then after ever more."""
 
 OUTLIER = 1.4
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
-CAUTION = 1.5
+CAUTION = 1.4
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
 CHEAPEST = 0.005  # tokens; noise may make rows look free
@@ -154,7 +154,7 @@ class Odds:
         return chance * (1 - chance**length) / (1 - chance)
 
     def may_look(self, cost: Cost) -> bool:
-        """Should it look for guesses in the next step? Each step allows it to lose a little more."""
+        """Should it look for guesses now? Each step allows it to lose a little more."""
         if self.saved < SAVED:
             self.saved = min(SAVED, self.saved + self._allowance)
         if self._wait > 0:
