@@ -18,7 +18,7 @@ from worker.engine.limits import Limits
 from worker.engine.request import Event, Listener, Request, Sampling, Token
 from worker.engine.sequence import Sequence as Wanted
 from worker.execution.local import LocalExecution
-from worker.kernels.native import find_kernels
+from worker.kernels.native import Kernels, find_kernels
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 from worker.model.source import find_model
@@ -94,7 +94,7 @@ def worth(counts: Sequence[int], rounds: int, most: int) -> Iterator[Worth]:
         find_model("novice"), execution=LocalExecution(kernels), kernels=kernels, page_count=PAGES
     )
     for (kind, skills), count in itertools.product(KINDS.items(), counts):
-        yield _worth(model, kind, requests(skills), count, rounds, most)
+        yield _worth(model, kernels, kind, requests(skills), count, rounds, most)
 
 
 def table(rows: Sequence[Worth]) -> Table:
@@ -134,11 +134,18 @@ def requests(skills: Sequence[str]) -> list[Request]:
 
 
 def _worth(
-    model: Decoder, kind: str, asked: Sequence[Request], count: int, rounds: int, most: int
+    model: Decoder,
+    kernels: Kernels,
+    kind: str,
+    asked: Sequence[Request],
+    count: int,
+    rounds: int,
+    most: int,
 ) -> Worth:
     switch = Switch(Lookup(most))
     vocabulary = Tokenizer.load(find_model("novice"))
-    engine = InferenceEngine(model, vocabulary, Limits(step_tokens=STEP_TOKENS), switch)
+    limits = Limits(step_tokens=STEP_TOKENS)
+    engine = InferenceEngine(model, vocabulary, limits, switch, draw=kernels.draw)
     engine.start()
     try:
         without, with_them = (

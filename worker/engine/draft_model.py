@@ -150,4 +150,4 @@ def _segment(follower: Follower, tokens: list[int], is_last: bool) -> Segment:
 
 def _pick(draft: Draft) -> Pick:
     sequence = draft.wish.sequence
-    return Pick.of(sequence.request, [*sequence.tokens, *draft.guesses])
+    return Pick.of(sequence.request, [*sequence.answer, *draft.guesses])

@@ -7,13 +7,13 @@ text is the very same as without drafts).
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from worker.engine.sequence import Sequence
 
-LONGEST = 3
-"""Tokens that a text's end and an earlier place have in common at most; one is the least."""
+OFTEN = -1  # in place of a place, for a token that stands at several
+NONE = -1  # in place of a token, before a text's first
 
 FORCED_GRADE = 2  # as good as two tokens in common: about two of three are right
 
@@ -59,28 +59,43 @@ class NoDrafts:
 OFF = NoDrafts()
 
 
-@dataclass(slots=True)
 class Past:
-    """Where each short end of a text's beginnings went on last, up to `read` tokens.
+    """Where ends of one to three tokens of a text's beginnings went on last.
 
-    `common` tokens end the text and an earlier part of it; behind that part is `place`.
+    `common` tokens end the text and an earlier part of it; behind that part is `place`. A single
+    token counts only while it stands at one place before: what is frequent foretells nothing.
     """
 
-    read: int = 0
-    common: int = 0
-    place: int = 0
-    places: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
+    def __init__(self) -> None:
+        self.common = 0
+        self.place = 0
+        self._read = 0  # tokens that have been an end
+        self._ones: dict[int, int] = {}
+        self._more: dict[tuple[int, ...], int] = {}  # ends of two and three tokens
 
     def follow(self, tokens: list[int]) -> None:
         """Read on: a few steps a token, however long the text is."""
-        for end in range(self.read + 1, len(tokens) + 1):
-            self.common = 0
-            for size in range(1, min(LONGEST, end) + 1):
-                ending = tuple(tokens[end - size : end])
-                if ending in self.places:
-                    self.common, self.place = size, self.places[ending]
-                self.places[ending] = end
-        self.read = len(tokens)
+        if self._read < len(tokens) - 1:
+            first, second = self._read_on(tokens)
+            self.common, self.place = self._find(first, second, tokens[-1])
+
+    def _read_on(self, tokens: list[int]) -> tuple[int, int]:
+        """Know the ends of all beginnings but of the whole text; its tokens before the last."""
+        ones, more, read = self._ones, self._more, self._read
+        first, second = (NONE, NONE, *tokens[max(0, read - 2) : read])[-2:]
+        for place, token in enumerate(tokens[read:-1], start=read + 1):
+            ones[token] = OFTEN if token in ones else place
+            more[second, token] = more[first, second, token] = place
+            first, second = second, token
+        self._read = len(tokens) - 1
+        return first, second
+
+    def _find(self, first: int, second: int, token: int) -> tuple[int, int]:
+        if (place := self._more.get((second, token))) is None:
+            place = self._ones.get(token, OFTEN)
+            return (0, 0) if place == OFTEN else (1, place)
+        longer = self._more.get((first, second, token))
+        return (2, place) if longer is None else (3, longer)
 
 
 class Lookup:
@@ -111,7 +126,9 @@ class Lookup:
         return [tokens[past.place + index % length] for index in range(wish.most)]
 
     def _past(self, sequence: Sequence) -> Past:
-        past = self._pasts.setdefault(sequence, Past())
+        past = self._pasts.get(sequence)
+        if past is None:
+            past = self._pasts[sequence] = Past()
         past.follow(sequence.tokens)
         return past
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from worker.engine.plan import Plan
 from worker.engine.request import Logprob
-from worker.engine.scheduler import Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +52,8 @@ def queries(plan: Plan, chosen: Sequence[Sequence[int]]) -> Iterator[Query]:
     row = 0
     for share in plan.shares:
         request, first = share.sequence.request, len(share.sequence.scores) + 1
-        scored = request.prompt[first : first + share.scored]
-        asked = [*scored, *next(new)] if share.completes else scored
+        ids = next(new) if share.completes else ()
         if request.logprobs is not None:
+            asked = (*request.prompt[first : first + share.scored], *ids)
             yield from (Query(at, id, request.logprobs) for at, id in enumerate(asked, start=row))
         row += share.logits

@@ -49,15 +49,15 @@ class Pick:
     def of(
         cls,
         request: Request,
-        tokens: Sequence[int],
+        generated: Sequence[int],
         drafts: Sequence[int] = (),
         constraint: Constraint | None = None,
     ) -> "Pick":
-        """The choice behind `tokens`, which begin with the prompt."""
+        """The choice behind what is `generated` so far, which is read where it is needed."""
         return cls(
             request.sampling,
             request.prompt,
-            tokens[len(request.prompt) :],
+            generated,
             drafts,
             request.stop_ids,
             request.min_tokens,
@@ -115,8 +115,12 @@ def choose(logits: Tensor, picks: Sequence[Pick], draw: Draw = draw) -> list[Cho
     ids, row = draw(logits, [rule for pick in picks for rule in _rules(pick)]), 0
     chosen: list[Choice] = []
     for pick in picks:
-        chosen.append(_chain(logits, ids, row, pick, draw))
-        row += 1 + len(pick.drafts)
+        end = row + 1 + len(pick.drafts)
+        if pick.is_free:
+            chosen.append(Choice(_agreed(ids[row:end], pick.drafts)))
+        else:
+            chosen.append(_chain(logits, ids, row, pick, draw))
+        row = end
     return chosen
 
 
@@ -167,6 +171,14 @@ def _rules(pick: Pick) -> list[Rule]:
     """One for each of its rows."""
     count = 1 + len(pick.drafts)
     return [pick.rule(ahead) for ahead in range(count)] if pick.is_free else [HIGHEST] * count
+
+
+def _agreed(drawn: list[int], drafts: Sequence[int]) -> list[int]:
+    """What was drawn, up to the first token that is not its draft."""
+    for right, (id, draft) in enumerate(zip(drawn, drafts, strict=False), start=1):
+        if id != draft:
+            return drawn[:right]
+    return drawn
 
 
 def _chain(logits: Tensor, drawn: Sequence[int], row: int, pick: Pick, draw: Draw) -> Choice:

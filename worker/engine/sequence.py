@@ -17,6 +17,7 @@ class Sequence:
     text: TextStream = field(repr=False)
     order: int  # of arrival; a smaller one goes first and is preempted last
     tokens: list[int] = field(repr=False)  # prompt and generated ones
+    answer: list[int] = field(default_factory=list, repr=False)  # the generated ones alone
     computed: int = 0  # tokens whose keys and values are in `pages`
     cached: int = 0  # prompt tokens that the prefix cache gave
     pages: list[int] = field(default_factory=list)
@@ -39,7 +40,7 @@ class Sequence:
 
     @property
     def generated(self) -> int:
-        return len(self.tokens) - len(self.request.prompt)
+        return len(self.answer)
 
     @property
     def remaining(self) -> int:
@@ -86,6 +87,7 @@ class Sequence:
     def _read(self, token: int, *, completes: bool) -> str:
         may_stop = not self.must_go_on
         self.tokens.append(token)
+        self.answer.append(token)
         if token in self.request.stop_ids:
             self.finish = Finish.STOP
             return self.text.end()

@@ -79,6 +79,8 @@ class TextStream:
             self._window, self._read = context, len(text)
 
     def _release(self, new: str) -> str:
+        if not self._stop:
+            return new
         text = self._cut(self._held + new)
         if self.stopped:
             self._held = ""

@@ -6,16 +6,20 @@ each can pay, since equal rows are computed together. Where nothing is promised,
 small allowance to find out whether that has changed: drafts that never help cost little more.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-ALLOWANCE = 0.01
-"""Tokens a step that a sequence may lose by guesses."""
+ALLOWANCE, LEAST_ALLOWANCE = 0.04, 0.005
+"""Tokens a step that a sequence may lose by guesses: half as many after each loss, to the least."""
 
-SAVED, MOST_SAVED = 0.4, 3.0
+SAVED, MOST_SAVED = 0.6, 3.0
 """Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
+
+MOST_PAUSE = 8
+"""Steps between two looks of a sequence that finds no guesses; it begins with one."""
 
 MEMORY = 0.9
 """What remains of older guesses with each new one, and so of what was believed before any."""
@@ -23,28 +27,28 @@ MEMORY = 0.9
 GRADES = 3
 """How good guesses look, to whoever makes them: 1 to 3, and 0 where there are none."""
 
-FIRST_CHANCES, FIRST_GUESSES = (0.6, 0.7, 0.8), 2.0
-"""By grade; believed before anything is known, as firmly as so many guesses would show it."""
+FIRST_CHANCE, FIRST_GUESSES = 0.6, 2.0
+"""Believed before anything is known, as firmly as so many guesses would show it."""
 
 KINSHIP = 0.6
 """How much guesses of one grade tell about those of the others."""
 
-FIRST_FIXED, FIRST_ROW = 0.1, 0.06
-"""Shares of a plain step, and of its share for one sequence, believed before anything is known."""
+FIRST_FIXED, FIRST_ROW = 0.1, 0.03
+"""Shares of a plain step, believed before anything is known."""
 
-FIRMNESS = (0.01, 1.0, 20.0, 80.0)
+FIRMNESS = (0.01, 1.0, 5.0, 80.0)
 """How many steps' worth the first belief weighs: in a step's base, a sequence, `fixed`, `row`."""
 
 STEPS_MEMORY = 0.95
 """What remains of older steps with each new one of their kind, with drafts or without."""
 
-STEPS_BETWEEN = 8
-"""Steps after which the cost is computed anew."""
+FIRST_STEPS, MOST_STEPS = 16, 64
+"""Steps after which the cost is computed for the first time; then after ever more."""
 
 OUTLIER = 1.4
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
-CAUTION = 1.35
+CAUTION = 1.4
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
 CHEAPEST = 0.005  # tokens; noise may make rows look free
@@ -71,6 +75,8 @@ class Stopwatch:
         self._products = np.zeros(4)
         self._line = np.zeros(4)  # base, each, fixed, row
         self._known_rows: set[int] = set()
+        self._costs: dict[int, Cost] = {}  # by sequences, until more is learnt
+        self._due = FIRST_STEPS
         self._new: list[tuple[float, ...]] = []  # (1, sequences, any drafts, drafts, seconds)
 
     def count(self, sequences: int, drafts: int, seconds: float) -> None:
@@ -83,16 +89,22 @@ class Stopwatch:
             self._known_rows.add(rows)
             return
         self._new.append((1, sequences, drafts > 0, drafts, seconds))
-        if len(self._new) == STEPS_BETWEEN:
+        if len(self._new) == self._due:
             self._learn(np.array(self._new, dtype=np.float64))
             self._new.clear()
+            self._due = min(MOST_STEPS, 2 * self._due)
 
     def cost(self, sequences: int) -> Cost:
         """The cost of drafts in a step of so many sequences."""
+        if sequences not in self._costs:
+            self._costs[sequences] = self._estimate(sequences)
+        return self._costs[sequences]
+
+    def _estimate(self, sequences: int) -> Cost:
         base, each, fixed, row = self._line.tolist()
         plain = base + max(each, 0.0) * sequences
         if plain <= 0:
-            return Cost(FIRST_FIXED * sequences, FIRST_ROW)
+            return Cost(FIRST_FIXED * sequences, FIRST_ROW * sequences)
         scale = CAUTION * sequences / plain
         return Cost(max(fixed * scale, CHEAPEST), max(row * scale, CHEAPEST))
 
@@ -105,12 +117,13 @@ class Stopwatch:
         self._moments = STEPS_MEMORY ** len(new) * self._moments + faded @ steps
         self._products = STEPS_MEMORY ** len(new) * self._products + faded @ seconds
         self._line = self._fit()
+        self._costs.clear()
 
     def _fit(self) -> np.ndarray:
         weight, sequences = self._moments[0, 0], self._moments[0, 1]
         mean = self._products[0] / weight
         each = mean * weight / sequences  # seconds a token
-        belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * each])
+        belief = np.array([mean / 2, each / 2, FIRST_FIXED * mean, FIRST_ROW * mean])
         firmness = np.diag(FIRMNESS)
         return np.linalg.solve(self._moments + firmness, self._products + firmness @ belief)
 
@@ -124,57 +137,61 @@ class Odds:
     def __init__(self) -> None:
         self.saved = SAVED
         self.grade = 1
-        self._right = [chance * FIRST_GUESSES for chance in FIRST_CHANCES]
+        self._allowance = ALLOWANCE
+        self._wait = 0
+        self._pause = 1
+        self._right = [FIRST_CHANCE * FIRST_GUESSES] * GRADES
         self._guesses = [FIRST_GUESSES] * GRADES
-        self._gains: dict[tuple[int, int], float] = {}  # until there are new guesses
+
+    @property
+    def chance(self) -> float:
+        """How often such a guess is right if those before it are."""
+        return self._right[self.grade - 1] / self._guesses[self.grade - 1]
 
     def gain(self, length: int) -> float:
         """How many of so many guesses are right before the first wrong one, on average."""
-        known = self._gains.get((self.grade, length))
-        if known is None:
-            chance = self._right[self.grade - 1] / self._guesses[self.grade - 1]
-            known = chance * (1 - chance**length) / (1 - chance)
-            self._gains[self.grade, length] = known
-        return known
+        chance = self.chance
+        return chance * (1 - chance**length) / (1 - chance)
 
-    def can_pay(self, cost: Cost) -> bool:
-        """Could it lose a guess? Else it needs none."""
+    def may_look(self, cost: Cost) -> bool:
+        """Should it look for guesses now? Each step allows it to lose a little more."""
+        if self.saved < SAVED:
+            self.saved = min(SAVED, self.saved + self._allowance)
+        if self._wait > 0:
+            self._wait -= 1
+            return False
         return self.saved >= cost.row
 
-    def wish(self, length: int, cost: Cost) -> int:
-        """As many guesses as it could pay if all were wrong, or none where they promise nothing."""
-        length = min(length, int(self.saved / cost.row))
-        return length if length > 0 and self.gain(length) > cost.row * length else 0
+    def rest(self) -> None:
+        """It has looked in vain: the next look comes later, and later each time."""
+        self._wait = self._pause
+        self._pause = min(MOST_PAUSE, 2 * self._pause)
+
+    def wish(self, cost: Cost, most: int) -> int:
+        """Guesses that promise more than they cost, the last one too, if all could be lost."""
+        chance = self.chance
+        if chance <= cost.row:
+            return 0
+        return min(most, int(math.log(cost.row) / math.log(chance)), int(self.saved / cost.row))
 
     def learn(self, guesses: int, right: int, cost: float) -> None:
         """A step is over in which the first `right` of so many guesses were right."""
-        if self.saved < SAVED:
-            self.saved = min(SAVED, self.saved + ALLOWANCE)
-        if guesses == 0:
-            return
         self.saved = min(MOST_SAVED, self.saved + right - cost)
+        self._allowance = ALLOWANCE if right > cost else max(LEAST_ALLOWANCE, self._allowance / 2)
+        if right:
+            self._pause = 1
         seen = min(right + 1, guesses)  # behind a wrong guess, the others tell nothing
         for place in range(GRADES):
             weight = 1.0 if place == self.grade - 1 else KINSHIP
             fade = MEMORY ** (weight * seen)
             self._right[place] = fade * self._right[place] + weight * right
             self._guesses[place] = fade * self._guesses[place] + weight * seen
-        self._gains.clear()
 
 
 def lengths(odds: Sequence[Odds], cost: Cost, most: int) -> list[int]:
     """How many tokens each sequence should guess in the next step."""
-    chosen: list[int] = []
-    promise = 0.0
-    for length in _choices(most):
-        wishes = [one.wish(length, cost) for one in odds]
-        gains = (one.gain(wish) - cost.row * wish for one, wish in zip(odds, wishes, strict=True))
-        value = sum(gains) - cost.fixed
-        if value > promise:
-            chosen, promise = wishes, value
-    return chosen or [int(one.saved >= cost.fixed + cost.row) for one in odds]
-
-
-def _choices(most: int) -> list[int]:
-    """1, 2, 4, ... and `most` itself."""
-    return [length for length in (1, 2, 4, 8, 16, 32) if length < most] + [most]
+    wishes = [one.wish(cost, most) for one in odds]
+    gains = (one.gain(wish) - cost.row * wish for one, wish in zip(odds, wishes, strict=True))
+    if sum(gains) > cost.fixed:
+        return wishes
+    return [int(one.saved >= cost.fixed + cost.row) for one in odds]

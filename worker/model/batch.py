@@ -25,6 +25,9 @@ class Batch:
 
     def pieces(self, rows: int) -> "Iterator[Piece]":
         """Its rows in pieces of at most `rows`; what a row may see is in its piece or before."""
+        if len(self.tokens) <= rows:
+            yield Piece(slice(len(self.tokens)), self.positions, self.runs)
+            return
         for first in range(0, len(self.tokens), rows):
             own = slice(first, min(first + rows, len(self.tokens)))
             runs = tuple(_within(own, self.runs))
