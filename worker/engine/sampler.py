@@ -8,25 +8,22 @@ text as it is.
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cloister.errors import CloisterError
-from worker.engine.masks import allowed_ids
+from cloister.errors import CloisterError, InternalError
 from worker.engine.request import Constraint, Request, Sampling
-from worker.kernels.draw import HIGHEST, Rule, draw
+from worker.kernels.draw import HIGHEST, NOTHING, Masks, Rule, draw
 
 
 class Draw(Protocol):
     """The token of each row of logits by its own rule; `worker.kernels.draw` says which one."""
 
-    def __call__(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]: ...
+    def __call__(self, logits: Tensor, rules: Sequence[Rule], masks: Masks = ()) -> list[int]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +89,29 @@ class Pick:
         return Rule(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, point)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Choice:
     """New tokens; `is_complete` if their constraint wants no more, `fault` if it cannot go on."""
 
-    ids: list[int] = field(repr=False)
+    ids: list[int] = field(default_factory=list, repr=False)
     is_complete: bool = False
     fault: CloisterError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Logits [vocabulary] to draw from; `mask` tells what may be drawn, None for everything."""
+
+    logits: Tensor = field(repr=False)
+    rule: Rule
+    mask: bytes | None = field(repr=False)
 
 
 def choose(logits: Tensor, picks: Sequence[Pick], draw: Draw = draw) -> list[Choice]:
     """Choose tokens for each pick: one, and one more behind each draft that equals the choice.
 
-    All rows are drawn at once; what depends on tokens before it is drawn again where it is known.
+    All rows are drawn at once; then, together, the first row of each pick that depends on tokens
+    before it, the second, and so on.
 
     Args:
         logits: float32 [rows, vocabulary], pick by pick
@@ -112,12 +119,19 @@ def choose(logits: Tensor, picks: Sequence[Pick], draw: Draw = draw) -> list[Cho
     Raises:
         FloatingPointError: a row holds no finite logit, or a NaN; the model is broken.
     """
-    ids, row = draw(logits, [rule for pick in picks for rule in _rules(pick)]), 0
-    chosen: list[Choice] = []
-    for pick in picks:
-        chosen.append(_chain(logits, ids, row, pick, draw))
-        row += 1 + len(pick.drafts)
-    return chosen
+    drawn, start = draw(logits, [rule for pick in picks for rule in _rules(pick)]), 0
+    choices = [Choice() for _ in picks]
+    asked: list[tuple[Chain, Row]] = []
+    for pick, choice in zip(picks, choices, strict=True):
+        chain = _chain(pick, logits, drawn, start, choice)
+        asked += _going(chain, None)
+        start += 1 + len(pick.drafts)
+    while asked:
+        rows = [row for _, row in asked]
+        again = draw(_stack(rows), [row.rule for row in rows], [row.mask for row in rows])
+        answered = zip(asked, again, strict=True)
+        asked = [one for (chain, _), id in answered for one in _going(chain, id)]
+    return choices
 
 
 def adjust(logits: Tensor, pick: Pick) -> Tensor:
@@ -169,44 +183,59 @@ def _rules(pick: Pick) -> list[Rule]:
     return [pick.rule(ahead) for ahead in range(count)] if pick.is_free else [HIGHEST] * count
 
 
-def _chain(logits: Tensor, drawn: Sequence[int], row: int, pick: Pick, draw: Draw) -> Choice:
-    """Choose from row to row, each as if alone, until a draft is not what was chosen."""
-    ids: list[int] = []
+Chain = Generator[Row, int, None]
+
+
+def _chain(pick: Pick, logits: Tensor, drawn: list[int], start: int, choice: Choice) -> Chain:
+    """Fills a pick's choice, whose rows begin at `start`.
+
+    It asks for a row where `drawn`, each row's own token, is no answer: where the pick is not free,
+    that is the most probable one.
+    """
+    constraint, ids = pick.constraint, choice.ids
     try:
-        for at, draft in enumerate((*pick.drafts, None), start=row):
-            one = replace(pick, generated=[*pick.generated, *ids]) if ids else pick
-            ids.append(_choose_row(logits, at, drawn[at], one, draw))
-            if pick.constraint is not None and pick.constraint.complete:
-                return Choice(ids, is_complete=True)
-            if ids[-1] != draft:
-                break
+        for row, draft in enumerate((*pick.drafts, None), start):
+            now = replace(pick, generated=[*pick.generated, *ids]) if ids else pick
+            if not _takes(now, id := drawn[row]):
+                id = yield Row(adjust(logits[row], now), now.rule(), _mask(constraint))
+                _follow(constraint, id)
+            ids.append(id)
+            if constraint is not None and constraint.complete:
+                choice.is_complete = True
+                return
+            if id != draft:
+                return
     except CloisterError as fault:
-        return Choice(ids, fault=fault)
-    return Choice(ids)
+        choice.fault = fault
 
 
-def _choose_row(logits: Tensor, row: int, drawn: int, pick: Pick, draw: Draw) -> int:
-    """One choice; `drawn` is the row's own, or its most probable token where `pick` is not free."""
+def _takes(pick: Pick, drawn: int) -> bool:
+    """Is the row's own token the choice? Nearly always, so that few masks have to be made."""
     constraint = pick.constraint
-    if pick.is_free or (pick.is_plain and constraint is not None and constraint.take(drawn)):
-        return drawn  # nearly always allowed, so that no mask has to be made
-    adjusted = adjust(logits[row], pick)
-    if constraint is None:
-        return _draw_one(adjusted, pick, draw)
-    id = _draw_allowed(adjusted, allowed_ids(constraint, len(adjusted)), pick, draw)
-    taken = constraint.take(id)
+    return pick.is_free or (constraint is not None and pick.is_plain and constraint.take(drawn))
+
+
+def _follow(constraint: Constraint | None, id: int) -> None:
+    """Have a constraint take what its mask allowed."""
+    if id == NOTHING:
+        raise InternalError("the grammar leaves no token to choose")
+    taken = constraint is None or constraint.take(id)
     assert taken, "a mask allows what the constraint takes"
-    return id
 
 
-def _draw_allowed(logits: Tensor, ids: NDArray[np.int64], pick: Pick, draw: Draw) -> int:
-    values = logits.numpy()  # quicker than tensors where few are touched
-    if pick.sampling.temperature == 0:
-        return int(ids[values[ids].argmax()])
-    left = np.full_like(values, -np.inf)
-    left[ids] = values[ids]
-    return _draw_one(torch.from_numpy(left), pick, draw)
+def _mask(constraint: Constraint | None) -> bytes | None:
+    return None if constraint is None else constraint.allowed()
 
 
-def _draw_one(logits: Tensor, pick: Pick, draw: Draw) -> int:
-    return draw(logits.unsqueeze(0), [pick.rule()])[0]
+def _going(chain: Chain, id: int | None) -> list[tuple[Chain, Row]]:
+    """The chain with the row it asks for next, or nothing where it has ended."""
+    try:
+        return [(chain, next(chain) if id is None else chain.send(id))]
+    except StopIteration:
+        return []
+
+
+def _stack(rows: Sequence[Row]) -> Tensor:
+    if len(rows) == 1:
+        return rows[0].logits.unsqueeze(0)
+    return torch.stack([row.logits for row in rows])

@@ -9,7 +9,7 @@ from worker.kernels.build import LIBRARY
 
 log = logging.getLogger(__name__)
 
-VERSION = 5  # of the interface, as in src/interface.cpp
+VERSION = 6  # of the interface, as in src/interface.cpp
 HERE = Path(__file__).parent / LIBRARY
 
 
@@ -89,6 +89,7 @@ class Draw(ctypes.Structure):
         ("rows", ctypes.c_int64),
         ("size", ctypes.c_int64),
         ("rules", ctypes.c_void_p),
+        ("masks", ctypes.POINTER(ctypes.c_char_p)),
         ("ids", ctypes.c_void_p),
     )
 
