@@ -328,6 +328,7 @@ class Failing:
     """Rules that cannot be followed from the third token on."""
 
     complete = False
+    doubtful = False
 
     def __init__(self) -> None:
         self.accepted = 0

@@ -52,6 +52,10 @@ class Constraint(Protocol):
     def complete(self) -> bool:
         """Is all said, so that only an end could follow?"""
 
+    @property
+    def doubtful(self) -> bool:
+        """Will the model's own choice perhaps not be taken, so that `allowed` is asked at once?"""
+
     def allowed(self) -> bytes:
         """One bit a token id, lowest bit first: may it be the next one?
 

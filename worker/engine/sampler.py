@@ -9,6 +9,7 @@ import hashlib
 import struct
 from collections import Counter
 from collections.abc import Collection, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -80,6 +81,13 @@ class Pick:
         """Do its choices depend on nothing but logits and random numbers, with drafts too?"""
         return self.constraint is None and not self.changes_logits
 
+    @property
+    def needs_mask(self) -> bool:
+        """Is it likely that its constraint does not take the most probable token?"""
+        if self.constraint is None:
+            return False
+        return self.constraint.doubtful or not self.sampling.is_plain
+
     def rule(self, ahead: int = 0) -> Rule:
         """How the token `ahead` of the next one is drawn."""
         sampling, index = self.sampling, len(self.generated) + ahead
@@ -119,11 +127,12 @@ def choose(logits: Tensor, picks: Sequence[Pick], draw: Draw = draw) -> list[Cho
     Raises:
         FloatingPointError: a row holds no finite logit, or a NaN; the model is broken.
     """
-    drawn, start = draw(logits, [rule for pick in picks for rule in _rules(pick)]), 0
+    masks = [_known_mask(pick) for pick in picks]
+    drawn, start = draw(logits, *_as_they_come(picks, masks)), 0
     choices = [Choice() for _ in picks]
     asked: list[tuple[Chain, Row]] = []
-    for pick, choice in zip(picks, choices, strict=True):
-        chain = _chain(pick, logits, drawn, start, choice)
+    for pick, mask, choice in zip(picks, masks, choices, strict=True):
+        chain = _chain(pick, logits, drawn, start, choice, is_masked=mask is not None)
         asked += _going(chain, None)
         start += 1 + len(pick.drafts)
     while asked:
@@ -177,17 +186,38 @@ def uniform(seed: int, index: int) -> float:
     return float(int.from_bytes(digest, "little") >> 11) / float(1 << 53)
 
 
-def _rules(pick: Pick) -> list[Rule]:
-    """One for each of its rows."""
-    count = 1 + len(pick.drafts)
-    return [pick.rule(ahead) for ahead in range(count)] if pick.is_free else [HIGHEST] * count
+def _known_mask(pick: Pick) -> bytes | None:
+    """What may come next, where that is asked at once: where a choice without it is in doubt."""
+    if not pick.needs_mask or pick.changes_logits:
+        return None
+    assert pick.constraint is not None
+    with suppress(CloisterError):  # raised again in the chain
+        return pick.constraint.allowed()
+    return None
+
+
+def _as_they_come(picks: Sequence[Pick], masks: Masks) -> tuple[list[Rule], Masks]:
+    """Rules and masks of all rows, before anything is known of the tokens behind the first."""
+    rules: list[Rule] = []
+    for pick, mask in zip(picks, masks, strict=True):
+        count = 1 + len(pick.drafts)
+        if pick.is_free:
+            rules += [pick.rule(ahead) for ahead in range(count)]
+        else:
+            rules += [HIGHEST if mask is None else pick.rule(), *[HIGHEST] * (count - 1)]
+    if all(mask is None for mask in masks):
+        return rules, ()
+    rest = ((mask, *[None] * len(pick.drafts)) for pick, mask in zip(picks, masks, strict=True))
+    return rules, [mask for row in rest for mask in row]
 
 
 Chain = Generator[Row, int, None]
 
 
-def _chain(pick: Pick, logits: Tensor, drawn: list[int], start: int, choice: Choice) -> Chain:
-    """Fills a pick's choice, whose rows begin at `start`.
+def _chain(
+    pick: Pick, logits: Tensor, drawn: list[int], start: int, choice: Choice, *, is_masked: bool
+) -> Chain:
+    """Fills a pick's choice, whose rows begin at `start`; the first one may be drawn under a mask.
 
     It asks for a row where `drawn`, each row's own token, is no answer: where the pick is not free,
     that is the most probable one.
@@ -196,7 +226,10 @@ def _chain(pick: Pick, logits: Tensor, drawn: list[int], start: int, choice: Cho
     try:
         for row, draft in enumerate((*pick.drafts, None), start):
             now = replace(pick, generated=[*pick.generated, *ids]) if ids else pick
-            if not _takes(now, id := drawn[row]):
+            id = drawn[row]
+            if is_masked and row == start:
+                _follow(constraint, id)
+            elif not _takes(now, id):
                 id = yield Row(adjust(logits[row], now), now.rule(), _mask(constraint))
                 _follow(constraint, id)
             ids.append(id)
@@ -210,7 +243,7 @@ def _chain(pick: Pick, logits: Tensor, drawn: list[int], start: int, choice: Cho
 
 
 def _takes(pick: Pick, drawn: int) -> bool:
-    """Is the row's own token the choice? Nearly always, so that few masks have to be made."""
+    """Is the row's own token the choice? Mostly so, and trying is much cheaper than a mask."""
     constraint = pick.constraint
     return pick.is_free or (constraint is not None and pick.is_plain and constraint.take(drawn))
 
