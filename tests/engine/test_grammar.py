@@ -23,13 +23,14 @@ from tests.engine.fakes import PagedModel
 from tests.fakes.vocabulary import byte_tokenizer, llama2_tokenizer, write_folder
 from worker.api.structure import json_rule
 from worker.api.tokenizer import Tokenizer
+from worker.engine.choices import choose
 from worker.engine.drafts import OFF, Drafter, Forced, Lookup
 from worker.engine.engine import InferenceEngine
 from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
 from worker.engine.masks import SMALL, Masks
 from worker.engine.request import Constraint, Finish, Grammar, Request, Sampling, Token
-from worker.engine.sampler import Pick, choose
+from worker.engine.sampler import Pick
 
 SCHEMAS: dict[str, Any] = {
     "any": {},

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cloister.errors import Busy, CloisterError, InternalError, Unavailable
+from worker.engine.choices import Choice, Draw, choose
 from worker.engine.drafts import OFF, Drafter, Wish
 from worker.engine.limits import Limits
 from worker.engine.logprobs import logprobs, queries
@@ -28,7 +29,7 @@ from worker.engine.request import (
     Token,
     Vocabulary,
 )
-from worker.engine.sampler import Choice, Draw, Pick, choose
+from worker.engine.sampler import Pick
 from worker.engine.scheduler import Plan, Scheduler, Share
 from worker.engine.sequence import Sequence
 from worker.engine.text import TextStream

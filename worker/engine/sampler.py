@@ -1,4 +1,4 @@
-"""Chooses the next tokens of each sequence from its logits, as its constraint allows.
+"""What the choice of a sequence's next token depends on.
 
 A choice depends on its own logits, settings and history alone: the random number of a token
 is a hash of the request's seed and the token's index, so batch, preemption and restarts leave the
@@ -8,23 +8,14 @@ text as it is.
 import hashlib
 import struct
 from collections import Counter
-from collections.abc import Collection, Generator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from cloister.errors import CloisterError, InternalError
 from worker.engine.request import Constraint, Request, Sampling
-from worker.kernels.draw import HIGHEST, NOTHING, Masks, Rule, draw
-
-
-class Draw(Protocol):
-    """The token of each row of logits by its own rule; `worker.kernels.draw` says which one."""
-
-    def __call__(self, logits: Tensor, rules: Sequence[Rule], masks: Masks = ()) -> list[int]: ...
+from worker.kernels.draw import HIGHEST, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +72,6 @@ class Pick:
         """Do its choices depend on nothing but logits and random numbers, with drafts too?"""
         return self.constraint is None and not self.changes_logits
 
-    @property
-    def needs_mask(self) -> bool:
-        """Is it likely that its constraint does not take the most probable token?"""
-        if self.constraint is None:
-            return False
-        return self.constraint.doubtful or not self.sampling.is_plain
-
     def rule(self, ahead: int = 0) -> Rule:
         """How the token `ahead` of the next one is drawn."""
         sampling, index = self.sampling, len(self.generated) + ahead
@@ -95,52 +79,6 @@ class Pick:
             return HIGHEST
         point = uniform(sampling.seed, index)
         return Rule(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, point)
-
-
-@dataclass(slots=True)
-class Choice:
-    """New tokens; `is_complete` if their constraint wants no more, `fault` if it cannot go on."""
-
-    ids: list[int] = field(default_factory=list, repr=False)
-    is_complete: bool = False
-    fault: CloisterError | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """Logits [vocabulary] to draw from; `mask` tells what may be drawn, None for everything."""
-
-    logits: Tensor = field(repr=False)
-    rule: Rule
-    mask: bytes | None = field(repr=False)
-
-
-def choose(logits: Tensor, picks: Sequence[Pick], draw: Draw = draw) -> list[Choice]:
-    """Choose tokens for each pick: one, and one more behind each draft that equals the choice.
-
-    All rows are drawn at once; then, together, the first row of each pick that depends on tokens
-    before it, the second, and so on.
-
-    Args:
-        logits: float32 [rows, vocabulary], pick by pick
-
-    Raises:
-        FloatingPointError: a row holds no finite logit, or a NaN; the model is broken.
-    """
-    masks = [_known_mask(pick) for pick in picks]
-    drawn, start = draw(logits, *_as_they_come(picks, masks)), 0
-    choices = [Choice() for _ in picks]
-    asked: list[tuple[Chain, Row]] = []
-    for pick, mask, choice in zip(picks, masks, choices, strict=True):
-        chain = _chain(pick, logits, drawn, start, choice, is_masked=mask is not None)
-        asked += _going(chain, None)
-        start += 1 + len(pick.drafts)
-    while asked:
-        rows = [row for _, row in asked]
-        again = draw(_stack(rows), [row.rule for row in rows], [row.mask for row in rows])
-        answered = zip(asked, again, strict=True)
-        asked = [one for (chain, _), id in answered for one in _going(chain, id)]
-    return choices
 
 
 def adjust(logits: Tensor, pick: Pick) -> Tensor:
@@ -184,91 +122,3 @@ def uniform(seed: int, index: int) -> float:
     data = struct.pack("<qq", seed, index)
     digest = hashlib.blake2b(data, digest_size=8, person=b"cloister-sample").digest()
     return float(int.from_bytes(digest, "little") >> 11) / float(1 << 53)
-
-
-def _known_mask(pick: Pick) -> bytes | None:
-    """What may come next, where that is asked at once: where a choice without it is in doubt."""
-    if not pick.needs_mask or pick.changes_logits:
-        return None
-    assert pick.constraint is not None
-    with suppress(CloisterError):  # raised again in the chain
-        return pick.constraint.allowed()
-    return None
-
-
-def _as_they_come(picks: Sequence[Pick], masks: Masks) -> tuple[list[Rule], Masks]:
-    """Rules and masks of all rows, before anything is known of the tokens behind the first."""
-    rules: list[Rule] = []
-    for pick, mask in zip(picks, masks, strict=True):
-        count = 1 + len(pick.drafts)
-        if pick.is_free:
-            rules += [pick.rule(ahead) for ahead in range(count)]
-        else:
-            rules += [HIGHEST if mask is None else pick.rule(), *[HIGHEST] * (count - 1)]
-    if all(mask is None for mask in masks):
-        return rules, ()
-    rest = ((mask, *[None] * len(pick.drafts)) for pick, mask in zip(picks, masks, strict=True))
-    return rules, [mask for row in rest for mask in row]
-
-
-Chain = Generator[Row, int, None]
-
-
-def _chain(
-    pick: Pick, logits: Tensor, drawn: list[int], start: int, choice: Choice, *, is_masked: bool
-) -> Chain:
-    """Fills a pick's choice, whose rows begin at `start`; the first one may be drawn under a mask.
-
-    It asks for a row where `drawn`, each row's own token, is no answer: where the pick is not free,
-    that is the most probable one.
-    """
-    constraint, ids = pick.constraint, choice.ids
-    try:
-        for row, draft in enumerate((*pick.drafts, None), start):
-            now = replace(pick, generated=[*pick.generated, *ids]) if ids else pick
-            id = drawn[row]
-            if is_masked and row == start:
-                _follow(constraint, id)
-            elif not _takes(now, id):
-                id = yield Row(adjust(logits[row], now), now.rule(), _mask(constraint))
-                _follow(constraint, id)
-            ids.append(id)
-            if constraint is not None and constraint.complete:
-                choice.is_complete = True
-                return
-            if id != draft:
-                return
-    except CloisterError as fault:
-        choice.fault = fault
-
-
-def _takes(pick: Pick, drawn: int) -> bool:
-    """Is the row's own token the choice? Mostly so, and trying is much cheaper than a mask."""
-    constraint = pick.constraint
-    return pick.is_free or (constraint is not None and pick.is_plain and constraint.take(drawn))
-
-
-def _follow(constraint: Constraint | None, id: int) -> None:
-    """Have a constraint take what its mask allowed."""
-    if id == NOTHING:
-        raise InternalError("the grammar leaves no token to choose")
-    taken = constraint is None or constraint.take(id)
-    assert taken, "a mask allows what the constraint takes"
-
-
-def _mask(constraint: Constraint | None) -> bytes | None:
-    return None if constraint is None else constraint.allowed()
-
-
-def _going(chain: Chain, id: int | None) -> list[tuple[Chain, Row]]:
-    """The chain with the row it asks for next, or nothing where it has ended."""
-    try:
-        return [(chain, next(chain) if id is None else chain.send(id))]
-    except StopIteration:
-        return []
-
-
-def _stack(rows: Sequence[Row]) -> Tensor:
-    if len(rows) == 1:
-        return rows[0].logits.unsqueeze(0)
-    return torch.stack([row.logits for row in rows])
