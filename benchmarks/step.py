@@ -99,7 +99,6 @@ def main() -> None:
 def plain(options: argparse.Namespace, model: Decoder, engine: InferenceEngine) -> None:
     console = Console(stderr=True)
     rows: list[Row] = []
-    seeds = range(1 + options.rounds)
     for count in track(options.sequences, "measuring", console=console):
         rounds = [
             measure(engine, model, options, count, seed) for seed in range(options.rounds + 1)

@@ -16,6 +16,7 @@ from functools import cached_property, lru_cache
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
 
 from cloister.errors import BadRequest
+from worker.engine.masks import SMALL
 
 KEPT = 128  # compiled grammars
 SOURCE_BYTES = 64 * 1024
@@ -155,7 +156,11 @@ class Grammars:
     def _tokenizer(self) -> LLTokenizer:
         """Made with the first grammar, as many never ask for one and its tables are large."""
         size = max(LLTokenizer(self._source).vocab_size, self._size)
-        return LLTokenizer(self._source, n_vocab=size, eos_token=self._ends or None)
+        slices: list[str] | None = (
+            [] if size <= SMALL else None
+        )  # known parts of masks: quicker only where large
+        ends = self._ends or None
+        return LLTokenizer(self._source, n_vocab=size, eos_token=ends, slices=slices)
 
     def _spell(self, text: bytes) -> tuple[int, ...]:
         return tuple(self._tokenizer.tokenize_bytes(text, parse_special=False))

@@ -74,9 +74,10 @@ def check_masks(masks: Masks, logits: Tensor) -> None:
     """Raises `ValueError` where one is too short, or they are too few."""
     if masks and len(masks) != len(logits):
         raise ValueError(f"{len(masks)} masks for {len(logits)} rows")
+    size = logits.shape[1]
     for mask in masks:
-        if mask is not None and len(mask) * 8 < logits.shape[1]:
-            raise ValueError(f"{len(mask)} bytes are too few for {logits.shape[1]} tokens")
+        if mask is not None and len(mask) * 8 < size:
+            raise ValueError(f"{len(mask)} bytes are too few for {size} tokens")
 
 
 def not_finite() -> FloatingPointError:

@@ -11,6 +11,14 @@ constexpr int BLOCK = 256;
 constexpr int64_t BROKEN = -1, NOTHING = -2;  // in place of ids
 constexpr uint32_t INFINITE = 0x7f800000, LEAST_NUMBER = 0xff800000;
 
+// Up to 8 logits by the bits of a byte.
+inline void bar(const float* logits, uint32_t bits, int count, float* space) {
+    for (int i = 0; i < count; i++) {
+        const uint32_t kept = -(bits >> i & 1);
+        space[i] = float_of((cloister::bits_of(logits[i]) & kept) | (LEAST_NUMBER & ~kept));
+    }
+}
+
 struct Allowed {
     const float* logits;
     const uint8_t* mask;  // a bit each, lowest first; or null where all are allowed
@@ -31,11 +39,11 @@ struct Allowed {
     // Logits from `first` on, which is a block's; in `space` where some may be forbidden.
     const float* block(int64_t first, int count, float* space) const {
         if (!mask) return logits + first;
+        const float* from = logits + first;
         const uint8_t* bits = mask + (first >> 3);
-        for (int i = 0; i < count; i++) {
-            const bool allowed = bits[i >> 3] >> (i & 7) & 1;
-            space[i] = allowed ? logits[first + i] : float_of(LEAST_NUMBER);
-        }
+        const int last = count & ~7;
+        for (int i = 0; i < last; i += 8) bar(from + i, bits[i >> 3], 8, space + i);
+        if (last < count) bar(from + last, bits[last >> 3], count - last, space + last);
         return space;
     }
 };
