@@ -18,7 +18,7 @@ from worker.engine.limits import Limits
 from worker.engine.request import Event, Listener, Request, Sampling, Token
 from worker.engine.sequence import Sequence as Wanted
 from worker.execution.local import LocalExecution
-from worker.kernels.native import Kernels, find_kernels
+from worker.kernels.native import Kernels
 from worker.model.decoder import Decoder
 from worker.model.load import load_model
 from worker.model.source import find_model
@@ -83,13 +83,12 @@ class Switch:
         self._drafter.forget(sequence)
 
 
-def worth(counts: Sequence[int], rounds: int, most: int) -> Iterator[Worth]:
+def worth(kernels: Kernels, counts: Sequence[int], rounds: int, most: int) -> Iterator[Worth]:
     """Measure each kind of prompts at each number of sequences.
 
     Both ways are one engine: two threads, or two copies of the weights, were seen to differ by
     10 % in speed for as long as they lived.
     """
-    kernels = find_kernels()
     model = load_model(
         find_model("novice"), execution=LocalExecution(kernels), kernels=kernels, page_count=PAGES
     )

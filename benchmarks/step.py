@@ -10,8 +10,9 @@ prompt tokens over the time until every sequence has its first token. `ms/step`:
 the tokens of one sequence. `decode tok/s`: tokens of all sequences after their first, over the
 time that they took. Medians of the counted rounds.
 
-With `--structured` each round is measured a second time with every sequence held to a JSON schema;
-`ratio` is what remains of the decoding's speed. With `--drafts K` only drafts are measured: novice
+With `--structured` only what JSON schemas cost is measured: decoding behind prompts that ask novice
+for JSON, and behind random ones, freely and held to a schema, with equally many tokens; `ratio` is
+what remains of the speed. With `--drafts K` only drafts are measured: novice
 answers some of its own test prompts, with at most K drafted tokens a step and without: prompts that
 ask it to copy or edit a text, and others. Such rounds are paired and take turns; a ratio is the
 median of the pairs with its quartiles, by the clock and by processor time, which tells more where
@@ -34,18 +35,14 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks import _drafts
-from benchmarks._ratio import Ratio, in_turn
-from worker.api.structure import json_rule
-from worker.api.tokenizer import Tokenizer
+from benchmarks import _drafts, _structure
 from worker.build import threads_for
 from worker.commands.need import weights_bytes
 from worker.engine.engine import InferenceEngine
-from worker.engine.grammar import Grammars, Source
 from worker.engine.limits import Limits
-from worker.engine.request import Event, Grammar, Request, Sampling, Token
+from worker.engine.request import Event, Request, Sampling, Token
 from worker.execution.local import LocalExecution
-from worker.kernels.native import find_kernels
+from worker.kernels.native import Kernels, find_kernels
 from worker.kernels.twins import Twins
 from worker.model.config import ModelConfig
 from worker.model.decoder import Decoder
@@ -79,53 +76,61 @@ class Row:
 
     sequences: int
     free: Figures
-    structured: Figures | None = None
-    ratio: Ratio | None = None  # of decoding, by the clock
-    cpu_ratio: Ratio | None = None
-
-
-SCHEMA = {
-    "type": "array",
-    "items": {
-        "type": "object",
-        "properties": {
-            "name": {"type": "string"},
-            "kind": {"enum": ["house", "tree", "river"]},
-            "at": {"type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2},
-            "note": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-        },
-        "required": ["name", "kind", "at", "note"],
-        "additionalProperties": False,
-    },
-    "minItems": 1000,
-}
-"""An answer that a short generation cannot end, with strings, numbers, choices and fixed names."""
 
 
 def main() -> None:
     options = parse()
     if options.drafts:
-        compare(options)
+        drafts(options)
         return
-    threads = options.threads or threads_for(stored_bytes(options.model))
-    model = build(options, threads)
-    grammar = schema(options, model) if options.structured else None
-    engine = InferenceEngine(model, Silent(), Limits(step_tokens=options.step_tokens))
+    threads = threads_of(options)
+    kernels = find_kernels(threads)
+    torch.set_num_threads(threads if isinstance(kernels, Twins) else 1)
+    model = build(options, kernels)
+    limits = Limits(step_tokens=options.step_tokens)
+    engine = InferenceEngine(model, Silent(), limits, draw=kernels.draw)
     engine.start()
-    console = Console(stderr=True)
-    rows = [
-        row_of(engine, model, options, count, grammar)
-        for count in track(options.sequences, "measuring", console=console)
-    ]
+    if options.structured:
+        structure(options, model, engine)
+    else:
+        plain(options, model, engine)
     engine.close()
+
+
+def plain(options: argparse.Namespace, model: Decoder, engine: InferenceEngine) -> None:
+    console = Console(stderr=True)
+    rows: list[Row] = []
+    for count in track(options.sequences, "measuring", console=console):
+        rounds = [
+            measure(engine, model, options, count, seed) for seed in range(options.rounds + 1)
+        ]
+        rows.append(Row(count, median(rounds[1:])))
     Console().print(table(options, rows))
-    made = {"model": options.model, "threads": threads}
+    made = {"model": options.model, "threads": threads_of(options)}
     print(json.dumps({**made, "rows": [asdict(row) for row in rows]}))
 
 
-def compare(options: argparse.Namespace) -> None:
-    torch.set_num_threads(options.threads or 1)  # novice is small
-    rows = list(_drafts.worth(options.sequences, options.rounds, options.drafts))
+def structure(options: argparse.Namespace, model: Decoder, engine: InferenceEngine) -> None:
+    folder = "novice" if options.model in SHAPES else options.model  # a shape has no tokenizer
+    kinds = _structure.Kinds(model, folder, options.prompt, options.decode, options.temperature)
+    asked = {"random": kinds.random}
+    if options.model == "novice":
+        asked = {"ask for JSON": kinds.asking, **asked}
+    rows = [
+        row
+        for kind, prompts in asked.items()
+        for row in _structure.cost(engine, kind, prompts, options.sequences, options.rounds)
+    ]
+    Console().print(_structure.table(rows))
+    made = {"model": options.model, "threads": threads_of(options)}
+    print(json.dumps({**made, "structured": [asdict(row) for row in rows]}))
+
+
+def drafts(options: argparse.Namespace) -> None:
+    threads = options.threads or 1  # novice is small
+    torch.set_num_threads(threads)
+    kernels = find_kernels(threads)
+    rows = list(_drafts.worth(kernels, options.sequences, options.rounds, options.drafts))
     Console().print(_drafts.table(rows))
     print(json.dumps({"drafts": [asdict(row) for row in rows]}))
 
@@ -145,47 +150,25 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def stored_bytes(model: str) -> int:
-    config = SHAPES[model] if model in SHAPES else ModelConfig.read(find_model(model))
-    return weights_bytes(config, torch.bfloat16)
+def config_of(options: argparse.Namespace) -> ModelConfig:
+    named = options.model in SHAPES
+    return SHAPES[options.model] if named else ModelConfig.read(find_model(options.model))
 
 
-def build(options: argparse.Namespace, threads: int) -> Decoder:
-    tokens = max(options.sequences) * (options.prompt + options.decode + 16)
+def threads_of(options: argparse.Namespace) -> int:
+    asked: int = options.threads
+    return asked or threads_for(weights_bytes(config_of(options), torch.bfloat16))
+
+
+def build(options: argparse.Namespace, kernels: Kernels) -> Decoder:
+    tokens = max(options.sequences) * (options.prompt + 2 * options.decode + 16)
     pages = -(-tokens // 16) * 2
-    kernels = find_kernels(threads)
-    torch.set_num_threads(threads if isinstance(kernels, Twins) else 1)
     execution = LocalExecution(kernels)
     if options.model in SHAPES:
-        return random_model(options.model, execution=execution, kernels=kernels, page_count=pages)
+        name: str = options.model
+        return random_model(name, execution=execution, kernels=kernels, page_count=pages)
     folder = find_model(options.model)
     return load_model(folder, execution=execution, kernels=kernels, page_count=pages)
-
-
-def schema(options: argparse.Namespace, model: Decoder) -> Grammar:
-    """The schema for the model's own tokenizer; novice's for a shape, which has none."""
-    folder = find_model("novice" if options.model in SHAPES else options.model)
-    tokenizer = Tokenizer.load(folder)
-    grammars = Grammars(tokenizer.source, tokenizer.end_ids, model.vocabulary_size)
-    return grammars.compile(Source(f"start: {json_rule(SCHEMA)}", "schema"))
-
-
-def row_of(
-    engine: InferenceEngine,
-    model: Decoder,
-    options: argparse.Namespace,
-    count: int,
-    grammar: Grammar | None,
-) -> Row:
-    """All rounds at one number of sequences, with and without the grammar if there is one."""
-    plain = partial(measure, engine, model, options, count, None)
-    if grammar is None:
-        return Row(count, median([plain(seed) for seed in range(options.rounds + 1)][1:]))
-    held = partial(measure, engine, model, options, count, grammar)
-    free, bound = zip(*in_turn(plain, held, options.rounds), strict=True)
-    by_clock = [[one.decode_tokens_per_s for one in side] for side in (free, bound)]
-    by_cpu = [[one.decode_tokens_per_cpu_s for one in side] for side in (free, bound)]
-    return Row(count, median(free), median(bound), Ratio.of(*by_clock), Ratio.of(*by_cpu))
 
 
 def measure(
@@ -193,7 +176,6 @@ def measure(
     model: Decoder,
     options: argparse.Namespace,
     count: int,
-    grammar: Grammar | None,
     seed: int,
 ) -> Figures:
     """One round: submit `count` requests at once and take the time of every token."""
@@ -203,10 +185,7 @@ def measure(
     for index in range(count):
         ids = generator.choices(range(model.vocabulary_size), k=options.prompt)
         sampling = Sampling(temperature=options.temperature)
-        salt = f"{seed} {grammar is None}"  # the second of the two may not find pages of the first
-        request = Request(
-            f"{seed}-{index}", tuple(ids), options.decode, sampling, salt=salt, grammar=grammar
-        )
+        request = Request(f"{seed}-{index}", tuple(ids), options.decode, sampling)
         engine.submit(request, partial(note, times, index))
     stamps: list[list[Stamp]] = [[] for _ in range(count)]
     for _ in range(count * options.decode):
@@ -241,8 +220,7 @@ def median(rounds: Sequence[Figures]) -> Figures:
 
 def table(options: argparse.Namespace, rows: Sequence[Row]) -> Table:
     title = f"{options.model}: {options.prompt} prompt tokens, {options.decode} generated"
-    more = ("structured tok/s", "ratio", "in cpu time") if options.structured else ()
-    shown = Table("sequences", "prefill tok/s", "ms/step", "decode tok/s", *more, title=title)
+    shown = Table("sequences", "prefill tok/s", "ms/step", "decode tok/s", title=title)
     for row in rows:
         cells = [
             str(row.sequences),
@@ -250,9 +228,6 @@ def table(options: argparse.Namespace, rows: Sequence[Row]) -> Table:
             f"{row.free.step_ms:.2f}",
             f"{row.free.decode_tokens_per_s:.0f}",
         ]
-        if row.structured is not None:
-            speed = f"{row.structured.decode_tokens_per_s:.0f}"
-            cells += [speed, str(row.ratio), str(row.cpu_ratio)]
         shown.add_row(*cells)
     return shown
 

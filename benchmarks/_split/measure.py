@@ -10,8 +10,9 @@ from torch import Tensor
 
 from benchmarks._split.columns import Column, Text
 from benchmarks._split.ledger import PHASES, Ledger, Watch
+from worker.engine.choices import choose
 from worker.engine.request import Sampling
-from worker.engine.sampler import Pick, choose
+from worker.engine.sampler import Pick
 
 
 @dataclass(frozen=True)

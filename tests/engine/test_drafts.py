@@ -84,6 +84,8 @@ def stripped(tokens: list[Token]) -> list[Token]:
 class Thirds:
     """Rules by which each token's rest by 3 follows from those before it, up to nine tokens."""
 
+    doubtful = False
+
     def __init__(self, fails_at: int = 99) -> None:
         self.fails_at = fails_at
         self.taken: list[int] = []

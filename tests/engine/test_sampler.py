@@ -8,8 +8,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.engine.choices import choose
 from worker.engine.request import Sampling
-from worker.engine.sampler import Pick, adjust, choose, penalise, uniform
+from worker.engine.sampler import Pick, adjust, penalise, uniform
 from worker.kernels.draw import Rule, candidates
 
 with warnings.catch_warnings():

@@ -1,6 +1,8 @@
 """Every variant draws the tokens that the definition in PyTorch draws."""
 
 import math
+import random
+from collections.abc import Iterable
 from threading import Thread
 
 import pytest
@@ -11,7 +13,7 @@ from torch import Tensor
 
 from worker.engine.step import Segment, Step
 from worker.execution.local import LocalExecution
-from worker.kernels.draw import HIGHEST, POINT_BITS, Rule, candidates, draw, weigh
+from worker.kernels.draw import HIGHEST, NOTHING, POINT_BITS, Rule, candidates, draw, weigh
 from worker.kernels.library import Library
 from worker.kernels.native import Native
 from worker.model.load import load_model
@@ -98,6 +100,63 @@ def test_weights_are_those_of_the_exponential() -> None:
     assert (weigh(gaps, 0.9) - exact).abs().max() < 0.51
     assert int(weigh(torch.zeros(1), 0.9)) == 2**42
     assert (weigh(gaps, 0.9).diff() <= 0).all()
+
+
+def mask(ids: Iterable[int], size: int) -> bytes:
+    return sum(1 << id for id in set(ids)).to_bytes(-(-size // 8) + 3, "little")
+
+
+@per_variant
+@given(
+    asked=st.lists(rules, min_size=1, max_size=5),
+    size=st.sampled_from([1, 2, 7, 8, 255, 256, 257, 1030]),
+    seed=st.integers(0, 10_000),
+    spread=st.sampled_from([0.01, 1.0, 30.0]),
+    few=st.booleans(),
+)
+def test_a_mask_is_minus_infinity_on_what_it_forbids(
+    native: Native, asked: list[Rule], size: int, seed: int, spread: float, few: bool
+) -> None:
+    logits = (numbers(len(asked), size, seed) * 4).round() / 4 * spread
+    chooser, barred, masks = random.Random(seed), logits.clone(), list[bytes | None]()
+    for row in range(len(asked)):
+        kept = chooser.sample(range(size), chooser.randint(1, min(size, 3) if few else size))
+        if chooser.random() < 0.2:
+            masks.append(None)
+            continue
+        masks.append(mask([*kept, size + 1], size))  # a tokenizer may know more than the model
+        barred[row] = -torch.inf
+        barred[row, kept] = logits[row, kept]
+    expected = draw(barred, asked)
+    assert draw(logits, asked, masks) == expected
+    assert native.draw(logits, asked, masks) == expected
+
+
+def test_a_mask_that_leaves_nothing_is_told_of_its_row_alone(native: Native) -> None:
+    logits, asked = numbers(3, 13), [HIGHEST, Rule(1, point=0.5), Rule(1, point=0.5)]
+    masks = [mask([3], 13), mask([13, 14], 13), None]
+    for one in (native.draw, draw):
+        drawn = one(logits, asked, masks)
+        assert drawn[:2] == [3, NOTHING]
+        assert drawn[2:] == one(logits[2:], asked[2:])
+
+
+def test_a_mask_too_short_or_too_few_are_refused(native: Native) -> None:
+    for one in (native.draw, draw):
+        with pytest.raises(ValueError, match="too few for 17 tokens"):
+            one(numbers(1, 17), [HIGHEST], [b"\xff\xff"])
+        with pytest.raises(ValueError, match="1 masks for 2 rows"):
+            one(numbers(2, 8), [HIGHEST] * 2, [b"\xff"])
+
+
+@pytest.mark.parametrize("bad", [math.nan, -math.nan])
+def test_a_mask_hides_no_broken_number(native: Native, bad: float) -> None:
+    logits = numbers(1, 20)
+    logits[0, 5] = bad
+    for one in (native.draw, draw):
+        for kept in ([3], []):
+            with pytest.raises(FloatingPointError):
+                one(logits, [HIGHEST], [mask(kept, 20)])
 
 
 @pytest.mark.parametrize("bad", [math.nan, -math.nan, math.inf])

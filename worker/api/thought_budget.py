@@ -48,6 +48,10 @@ class Thought:
         if budget.thinking:
             self._enter()
 
+    @property
+    def doubtful(self) -> bool:
+        return bool(self._forced)
+
     def allowed(self) -> bytes:
         if not self._forced:
             return self._free

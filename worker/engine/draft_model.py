@@ -10,10 +10,11 @@ from dataclasses import dataclass, field, replace
 from torch import Tensor
 from torch.nn.functional import pad
 
+from worker.engine.choices import Draw, choose
 from worker.engine.drafts import Wish
 from worker.engine.model import Model
 from worker.engine.pages import Pages
-from worker.engine.sampler import Draw, Pick, choose
+from worker.engine.sampler import Pick
 from worker.engine.sequence import Sequence
 from worker.engine.step import Segment, Step
 from worker.kernels.draw import draw

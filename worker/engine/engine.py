@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from cloister.errors import CloisterError, InternalError, Unavailable
+from worker.engine.choices import Choice, Draw, choose
 from worker.engine.drafting import Drafting
 from worker.engine.drafts import OFF, Drafter
 from worker.engine.gate import Gate
@@ -22,7 +23,7 @@ from worker.engine.news import News, deliver, tell_token, tell_vector
 from worker.engine.pages import Pages
 from worker.engine.plan import Plan, Share
 from worker.engine.request import Event, Listener, Load, Logprob, Request, Vocabulary
-from worker.engine.sampler import Choice, Draw, Pick, choose
+from worker.engine.sampler import Pick
 from worker.engine.scheduler import Scheduler
 from worker.engine.sequence import Sequence
 from worker.engine.text import TextStream

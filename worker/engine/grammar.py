@@ -16,10 +16,12 @@ from functools import cached_property, lru_cache
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, regex_to_lark
 
 from cloister.errors import BadRequest
+from worker.engine.masks import SMALL
 
 KEPT = 128  # compiled grammars
 SOURCE_BYTES = 64 * 1024
 SPELLINGS = 256  # of forced texts, kept for each grammar
+DOUBTS = 8  # tokens behind a refused one whose masks are asked for at once (docs/log.md)
 
 Spell = Callable[[bytes], tuple[int, ...]]
 
@@ -74,6 +76,7 @@ class Follower:
         self._spell = spell
         self._bits: bytes | None = None  # what is allowed, once it is known
         self._forced: tuple[int, ...] | None = None  # likewise
+        self._doubts = 0
 
     @property
     def complete(self) -> bool:
@@ -86,11 +89,22 @@ class Follower:
             self._bits = bits
         return self._bits
 
+    @property
+    def doubtful(self) -> bool:
+        return self._doubts > 0
+
     def take(self, token: int) -> bool:
-        if self._matcher.try_consume_tokens([token]):
+        if self._bits is None:
+            taken = self._matcher.try_consume_tokens([token]) == 1
+        else:  # which is quicker, but fails for good
+            taken = bool(self._bits[token // 8] >> token % 8 & 1)
+            taken = taken and self._matcher.consume_token(token)
+        if taken:
             self._bits = self._forced = None
+            self._doubts -= self._doubts > 0
             return True
         self._check()
+        self._doubts = DOUBTS
         return False
 
     def forced(self) -> tuple[int, ...]:
@@ -142,7 +156,11 @@ class Grammars:
     def _tokenizer(self) -> LLTokenizer:
         """Made with the first grammar, as many never ask for one and its tables are large."""
         size = max(LLTokenizer(self._source).vocab_size, self._size)
-        return LLTokenizer(self._source, n_vocab=size, eos_token=self._ends or None)
+        slices: list[str] | None = (
+            [] if size <= SMALL else None
+        )  # known parts of masks: quicker only where large
+        ends = self._ends or None
+        return LLTokenizer(self._source, n_vocab=size, eos_token=ends, slices=slices)
 
     def _spell(self, text: bytes) -> tuple[int, ...]:
         return tuple(self._tokenizer.tokenize_bytes(text, parse_special=False))

@@ -9,26 +9,11 @@ from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
-import numpy as np
-from numpy.typing import NDArray
-
-from cloister.errors import CloisterError, InternalError
+from cloister.errors import CloisterError
 from worker.engine.request import Constraint
 
 SMALL = 2**15
 """Words up to which masks are made only where they are used (docs/log.md)."""
-
-
-def allowed_ids(constraint: Constraint, vocabulary_size: int) -> NDArray[np.int64]:
-    """The ids that may come next, rising, at least one.
-
-    Raises `CloisterError` when the rules cannot be followed, or leave nothing to choose.
-    """
-    packed = np.frombuffer(constraint.allowed(), dtype=np.uint8)
-    ids = np.flatnonzero(np.unpackbits(packed, count=vocabulary_size, bitorder="little"))
-    if not len(ids):
-        raise InternalError("the grammar leaves no token to choose")
-    return ids
 
 
 class Masks:

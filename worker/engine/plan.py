@@ -85,12 +85,13 @@ class Plan:
 
     @property
     def masked(self) -> list[Constraint]:
-        """The constraints whose masks the step surely needs: plain choices are tried first."""
+        """The constraints whose masks the step needs: other choices are tried first."""
         sequences = [share.sequence for share in self.shares if share.completes]
         return [
             sequence.constraint
             for sequence in sequences
-            if sequence.constraint is not None and not sequence.request.sampling.is_plain
+            if sequence.constraint is not None
+            and (sequence.constraint.doubtful or not sequence.request.sampling.is_plain)
         ]
 
     @property

@@ -35,14 +35,16 @@ class Sampling:
     bias: tuple[tuple[int, float], ...] = ()
     seed: int = 0
 
-    @property
-    def is_plain(self) -> bool:
-        """Is it the most probable token that is wanted, and nothing else?"""
-        return self.temperature == 0 and not self.has_penalties and not self.bias
+    has_penalties: bool = field(init=False, repr=False, compare=False)
+    is_plain: bool = field(init=False, repr=False, compare=False)
+    """Is it the most probable token that is wanted, and nothing else?"""
 
-    @property
-    def has_penalties(self) -> bool:
-        return (self.repetition_penalty, self.presence_penalty, self.frequency_penalty) != (1, 0, 0)
+    def __post_init__(self) -> None:
+        penalties = (self.repetition_penalty, self.presence_penalty, self.frequency_penalty)
+        has_penalties = penalties != (1, 0, 0)
+        is_plain = self.temperature == 0 and not has_penalties and not self.bias
+        object.__setattr__(self, "has_penalties", has_penalties)  # each token asks for it
+        object.__setattr__(self, "is_plain", is_plain)
 
 
 class Constraint(Protocol):
@@ -51,6 +53,10 @@ class Constraint(Protocol):
     @property
     def complete(self) -> bool:
         """Is all said, so that only an end could follow?"""
+
+    @property
+    def doubtful(self) -> bool:
+        """Will the model's own choice perhaps not be taken, so that `allowed` is asked at once?"""
 
     def allowed(self) -> bytes:
         """One bit a token id, lowest bit first: may it be the next one?

@@ -1,4 +1,4 @@
-"""Chooses the next tokens of each sequence from its logits, as its constraint allows.
+"""What the choice of a sequence's next token depends on.
 
 A choice depends on its own logits, settings and history alone: the random number of a token
 is a hash of the request's seed and the token's index, so batch, preemption and restarts leave the
@@ -9,24 +9,13 @@ import hashlib
 import struct
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from cloister.errors import CloisterError
-from worker.engine.masks import allowed_ids
 from worker.engine.request import Constraint, Request, Sampling
-from worker.kernels.draw import HIGHEST, Rule, draw
-
-
-class Draw(Protocol):
-    """The token of each row of logits by its own rule; `worker.kernels.draw` says which one."""
-
-    def __call__(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]: ...
+from worker.kernels.draw import HIGHEST, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,38 +81,6 @@ class Pick:
         return Rule(sampling.temperature, sampling.top_k, sampling.top_p, sampling.min_p, point)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """New tokens; `is_complete` if their constraint wants no more, `fault` if it cannot go on."""
-
-    ids: list[int] = field(repr=False)
-    is_complete: bool = False
-    fault: CloisterError | None = None
-
-
-def choose(logits: Tensor, picks: Sequence[Pick], draw: Draw = draw) -> list[Choice]:
-    """Choose tokens for each pick: one, and one more behind each draft that equals the choice.
-
-    All rows are drawn at once; what depends on tokens before it is drawn again where it is known.
-
-    Args:
-        logits: float32 [rows, vocabulary], pick by pick
-
-    Raises:
-        FloatingPointError: a row holds no finite logit, or a NaN; the model is broken.
-    """
-    ids, row = draw(logits, [rule for pick in picks for rule in _rules(pick)]), 0
-    chosen: list[Choice] = []
-    for pick in picks:
-        end = row + 1 + len(pick.drafts)
-        if pick.is_free:
-            chosen.append(Choice(_agreed(ids[row:end], pick.drafts)))
-        else:
-            chosen.append(_chain(logits, ids, row, pick, draw))
-        row = end
-    return chosen
-
-
 def adjust(logits: Tensor, pick: Pick) -> Tensor:
     """Penalties, then the request's biases, then what is banned. [vocabulary] -> [vocabulary]"""
     if not pick.changes_logits:
@@ -165,60 +122,3 @@ def uniform(seed: int, index: int) -> float:
     data = struct.pack("<qq", seed, index)
     digest = hashlib.blake2b(data, digest_size=8, person=b"cloister-sample").digest()
     return float(int.from_bytes(digest, "little") >> 11) / float(1 << 53)
-
-
-def _rules(pick: Pick) -> list[Rule]:
-    """One for each of its rows."""
-    count = 1 + len(pick.drafts)
-    return [pick.rule(ahead) for ahead in range(count)] if pick.is_free else [HIGHEST] * count
-
-
-def _agreed(drawn: list[int], drafts: Sequence[int]) -> list[int]:
-    """What was drawn, up to the first token that is not its draft."""
-    for right, (id, draft) in enumerate(zip(drawn, drafts, strict=False), start=1):
-        if id != draft:
-            return drawn[:right]
-    return drawn
-
-
-def _chain(logits: Tensor, drawn: Sequence[int], row: int, pick: Pick, draw: Draw) -> Choice:
-    """Choose from row to row, each as if alone, until a draft is not what was chosen."""
-    ids: list[int] = []
-    try:
-        for at, draft in enumerate((*pick.drafts, None), start=row):
-            one = replace(pick, generated=[*pick.generated, *ids]) if ids else pick
-            ids.append(_choose_row(logits, at, drawn[at], one, draw))
-            if pick.constraint is not None and pick.constraint.complete:
-                return Choice(ids, is_complete=True)
-            if ids[-1] != draft:
-                break
-    except CloisterError as fault:
-        return Choice(ids, fault=fault)
-    return Choice(ids)
-
-
-def _choose_row(logits: Tensor, row: int, drawn: int, pick: Pick, draw: Draw) -> int:
-    """One choice; `drawn` is the row's own, or its most probable token where `pick` is not free."""
-    constraint = pick.constraint
-    if pick.is_free or (pick.is_plain and constraint is not None and constraint.take(drawn)):
-        return drawn  # nearly always allowed, so that no mask has to be made
-    adjusted = adjust(logits[row], pick)
-    if constraint is None:
-        return _draw_one(adjusted, pick, draw)
-    id = _draw_allowed(adjusted, allowed_ids(constraint, len(adjusted)), pick, draw)
-    taken = constraint.take(id)
-    assert taken, "a mask allows what the constraint takes"
-    return id
-
-
-def _draw_allowed(logits: Tensor, ids: NDArray[np.int64], pick: Pick, draw: Draw) -> int:
-    values = logits.numpy()  # quicker than tensors where few are touched
-    if pick.sampling.temperature == 0:
-        return int(ids[values[ids].argmax()])
-    left = np.full_like(values, -np.inf)
-    left[ids] = values[ids]
-    return _draw_one(torch.from_numpy(left), pick, draw)
-
-
-def _draw_one(logits: Tensor, pick: Pick, draw: Draw) -> int:
-    return draw(logits.unsqueeze(0), [pick.rule()])[0]

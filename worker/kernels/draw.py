@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +20,11 @@ LOG2_E = 1.4426950408889634
 LN_2 = (0.6931471803691238, 1.9082149292705877e-10)  # the first part times small integers is exact
 TERMS = tuple(1 / math.factorial(power) for power in range(11, -1, -1))
 POINT_BITS = 53
+NOTHING = -2
+"""In place of an id, where a mask leaves none to draw."""
+
+Masks = Sequence[bytes | None]
+"""By row, what may be drawn: a bit an id, lowest first; None where everything may."""
 
 
 class Rule(NamedTuple):
@@ -39,20 +45,39 @@ class Rule(NamedTuple):
 HIGHEST = Rule()
 
 
-def draw(logits: Tensor, rules: Sequence[Rule]) -> list[int]:
-    """The token of each row of `logits` float32 [rows, vocabulary].
+def draw(logits: Tensor, rules: Sequence[Rule], masks: Masks = ()) -> list[int]:
+    """The token of each row of `logits` float32 [rows, vocabulary]; `NOTHING` where none may be.
+
+    What a mask forbids counts as minus infinity. There is one for each row, or none at all.
 
     Raises:
         FloatingPointError: a row holds no finite logit, or a NaN or +inf; the model is broken.
+        ValueError: a mask is shorter than the vocabulary.
     """
+    check_masks(masks, logits)
+    allowed = [_unpack(mask, logits.shape[1]) for mask in masks]
+    if any(mask is not None for mask in masks):
+        logits = torch.where(torch.stack(allowed) | logits.isnan(), logits, -torch.inf)
     highest, greedy = logits.max(dim=-1)
-    if not bool(torch.isfinite(highest).all()):
-        raise not_finite()
     ids: list[int] = greedy.tolist()
-    for row, rule in enumerate(rules):
-        if rule.temperature > 0:
+    for row, (rule, most) in enumerate(zip(rules, highest.tolist(), strict=True)):
+        if most == -math.inf and allowed and not bool(allowed[row].any()):
+            ids[row] = NOTHING
+        elif not math.isfinite(most):
+            raise not_finite()
+        elif rule.temperature > 0:
             ids[row] = _draw_one(logits[row], rule)
     return ids
+
+
+def check_masks(masks: Masks, logits: Tensor) -> None:
+    """Raises `ValueError` where one is too short, or they are too few."""
+    if masks and len(masks) != len(logits):
+        raise ValueError(f"{len(masks)} masks for {len(logits)} rows")
+    size = logits.shape[1]
+    for mask in masks:
+        if mask is not None and len(mask) * 8 < size:
+            raise ValueError(f"{len(mask)} bytes are too few for {size} tokens")
 
 
 def not_finite() -> FloatingPointError:
@@ -92,3 +117,11 @@ def _draw_one(logits: Tensor, rule: Rule) -> int:
     ends = weights.cumsum(0)
     place = int(rule.point * (1 << POINT_BITS)) * int(ends[-1]) >> POINT_BITS
     return int(ids[torch.searchsorted(ends, place, right=True)])
+
+
+def _unpack(mask: bytes | None, size: int) -> Tensor:
+    """Which of `size` tokens a mask allows, bool [size]."""
+    if mask is None:
+        return torch.ones(size, dtype=torch.bool)
+    bits = np.unpackbits(np.frombuffer(mask, np.uint8), count=size, bitorder="little")
+    return torch.from_numpy(bits.view(np.bool_))

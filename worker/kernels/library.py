@@ -89,6 +89,7 @@ class Draw(ctypes.Structure):
         ("rows", ctypes.c_int64),
         ("size", ctypes.c_int64),
         ("rules", ctypes.c_void_p),
+        ("masks", ctypes.POINTER(ctypes.c_char_p)),
         ("ids", ctypes.c_void_p),
     )
 

@@ -1,5 +1,6 @@
 """The compiled kernels on tensors: every input is checked here, for C++ checks nothing."""
 
+import ctypes
 import logging
 from array import array
 from collections.abc import Callable, Sequence
@@ -12,13 +13,15 @@ from torch import Tensor
 from cloister.errors import BadSettings
 from worker.kernels.attention import Attention, Heads
 from worker.kernels.attention_native import AttentionNative
-from worker.kernels.draw import MOST_WORDS, Rule, not_finite
+from worker.kernels.draw import MOST_WORDS, Masks, Rule, check_masks, not_finite
 from worker.kernels.library import Draw, Library, Linear, Matrix, NoLibrary, Rows
 from worker.kernels.lowbit import BF16, Format
 from worker.kernels.packed import PANEL, Fused, Packed
 from worker.kernels.twins import Twins
 
 log = logging.getLogger(__name__)
+
+BROKEN = -1  # in place of an id, where a row is not finite
 
 TYPES = {torch.float32: 0, torch.bfloat16: 1}
 SPINS = 3000  # looks of a waiting thread before it parks, a tenth of a millisecond at most
@@ -40,7 +43,7 @@ class Kernels(Protocol):
     def look_up(self, matrix: Packed, indices: Tensor) -> Tensor: ...
 
     def attention(self, heads: Heads, pages: Tensor) -> Attention: ...
-    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]: ...
+    def draw(self, logits: Tensor, rules: Sequence[Rule], masks: Masks = ()) -> list[int]: ...
 
     def close(self) -> None: ...
 
@@ -91,14 +94,16 @@ class Native:
     def attention(self, heads: Heads, pages: Tensor) -> Attention:
         return AttentionNative(self._library, self._variant, heads, pages)
 
-    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
+    def draw(self, logits: Tensor, rules: Sequence[Rule], masks: Masks = ()) -> list[int]:
         _check_logits(logits, rules)
         own = array("d", chain.from_iterable(rules))
         ids = array("q", bytes(8 * len(rules)))
-        places = (own.buffer_info()[0], ids.buffer_info()[0])
+        check_masks(masks, logits)
+        bits = (ctypes.c_char_p * len(masks))(*masks) if masks else None
+        places = (own.buffer_info()[0], bits, ids.buffer_info()[0])
         job = Draw(logits.data_ptr(), logits.stride(0), *logits.shape, *places)
         self._library.draw(self._variant, job)
-        if -1 in ids:
+        if BROKEN in ids:
             raise not_finite()
         return ids.tolist()
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from worker.kernels.attention import Attention, Heads
 from worker.kernels.attention_twin import AttentionTwin
-from worker.kernels.draw import Rule, draw
+from worker.kernels.draw import Masks, Rule, draw
 from worker.kernels.lowbit import BF16, Codes, Format, dequantise, integers
 from worker.kernels.packed import Fused, Packed, unpack
 
@@ -48,8 +48,8 @@ class Twins:
         """A layer's attention over `pages` of `allocate_pages`; near that of C++, not equal."""
         return AttentionTwin(heads, pages)
 
-    def draw(self, logits: Tensor, rules: Sequence[Rule]) -> list[int]:
-        return draw(logits, rules)
+    def draw(self, logits: Tensor, rules: Sequence[Rule], masks: Masks = ()) -> list[int]:
+        return draw(logits, rules, masks)
 
     def close(self) -> None:
         pass

@@ -96,7 +96,7 @@ def build(
     page_size: int,
     page_count: int | None,
     cache_bytes: int | None,
-    kv_cache_dtype: CacheType,
+    kv_cache_dtype: CacheType = "auto",
     *,
     embeds: bool = False,
 ) -> Decoder:

@@ -7,8 +7,7 @@
 // compilers turn into vectors; each variant compiles its own copy.
 #pragma once
 
-#include "floats.h"
-#include "format.h"
+#include "allowed.h"
 
 namespace cloister::drawing {
 namespace {
@@ -24,11 +23,9 @@ constexpr double TERMS[] = {1. / 39916800, 1. / 3628800, 1. / 362880, 1. / 40320
 
 constexpr int FIRST_BITS = 11, DIGIT_BITS = 10;  // a gap's 31 bits are three digits
 constexpr uint32_t LAST_DIGIT = (1u << DIGIT_BITS) - 1;
-constexpr int BLOCK = 256;
 
 struct Row {
-    const float* logits;
-    int64_t size;
+    Allowed allowed;
     float highest;
     double temperature;
 };
@@ -72,45 +69,17 @@ int64_t weight_of(float gap, double temperature) {
     return nearest(result * scale);
 }
 
-// Signed integers compare as the numbers do, with one zero.
-int32_t order_of(float value) {
-    const int32_t bits = int32_t(cloister::bits_of(value + 0.0f));
-    return bits ^ (bits >> 31 & 0x7fffffff);
-}
-
-// The first of the highest logits, or -1 if that or any is not a number.
-int64_t highest_of(const float* logits, int64_t size) {
-    constexpr int32_t INFINITE = 0x7f800000;
-    int32_t best = INT32_MIN, not_numbers = 0;
-    int64_t begin = 0;
-    for (int64_t first = 0; first < size; first += BLOCK) {
-        const int count = size - first < BLOCK ? int(size - first) : BLOCK;
-        int32_t most = INT32_MIN;
-        for (int i = 0; i < count; i++) {
-            const float value = logits[first + i];
-            const int32_t order = order_of(value);
-            most = order > most ? order : most;
-            not_numbers |= value != value;
-        }
-        if (most > best) {
-            best = most;
-            begin = first;
-        }
-    }
-    if (not_numbers || best >= INFINITE || best <= order_of(float_of(0xff800000))) return -1;
-    while (order_of(logits[begin]) != best) begin++;
-    return begin;
-}
-
 // All tokens by the first digit; answers the weight of those that weigh `least` or more.
 int64_t tally_all(const Row& row, int64_t least, Tally* tallies) {
     int64_t enough = 0;
-    for (int64_t first = 0; first < row.size; first += BLOCK) {
-        const int count = row.size - first < BLOCK ? int(row.size - first) : BLOCK;
+    for (int64_t first = 0; first < row.allowed.size; first += BLOCK) {
+        const int count = row.allowed.count_from(first);
+        float space[BLOCK];
         int64_t weights[BLOCK];
         uint32_t keys[BLOCK];
+        const float* logits = row.allowed.block(first, count, space);
         for (int i = 0; i < count; i++) {
-            const float gap = row.highest - row.logits[first + i];
+            const float gap = row.highest - logits[i];
             weights[i] = weight_of(gap, row.temperature);
             keys[i] = key_of(gap) >> 2 * DIGIT_BITS;
         }
@@ -127,13 +96,14 @@ int64_t tally_all(const Row& row, int64_t least, Tally* tallies) {
 // answers true.
 template <class Visit>
 void each_of(const Row& row, uint32_t digits, int shift, Visit visit) {
-    for (int64_t first = 0; first < row.size; first += BLOCK) {
-        const int count = row.size - first < BLOCK ? int(row.size - first) : BLOCK;
+    for (int64_t first = 0; first < row.allowed.size; first += BLOCK) {
+        const int count = row.allowed.count_from(first);
+        float space[BLOCK];
+        const float* logits = row.allowed.block(first, count, space);
         uint32_t any = 0;
-        for (int i = 0; i < count; i++)
-            any |= key_of(row.highest - row.logits[first + i]) >> shift == digits;
+        for (int i = 0; i < count; i++) any |= key_of(row.highest - logits[i]) >> shift == digits;
         for (int i = 0; any && i < count; i++) {
-            const float gap = row.highest - row.logits[first + i];
+            const float gap = row.highest - logits[i];
             if (key_of(gap) >> shift == digits && !visit(first + i, gap)) return;
         }
     }
@@ -225,12 +195,13 @@ int64_t draw_one(const Row& row, const Rule& rule) {
 
 void draw(const Draw& draw, int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; row++) {
-        const float* logits = draw.logits + row * draw.stride;
+        const uint8_t* mask = draw.masks ? draw.masks[row] : nullptr;
+        const Allowed allowed = {draw.logits + row * draw.stride, mask, draw.size};
         const Rule& rule = draw.rules[row];
-        const int64_t highest = highest_of(logits, draw.size);
+        const int64_t highest = highest_of(allowed);
         draw.ids[row] = highest;
         if (highest >= 0 && rule.temperature > 0)
-            draw.ids[row] = draw_one({logits, draw.size, logits[highest], rule.temperature}, rule);
+            draw.ids[row] = draw_one({allowed, allowed.logits[highest], rule.temperature}, rule);
     }
 }
 

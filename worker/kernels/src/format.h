@@ -83,7 +83,8 @@ struct Draw {
     int64_t rows;
     int64_t size;  // of a row
     const Rule* rules;
-    int64_t* ids;  // -1 for a row that is not finite
+    const uint8_t* const* masks;  // by row, or null: what is allowed, a bit each; null where all is
+    int64_t* ids;                 // -1 for a row that is not finite, -2 where nothing is allowed
 };
 
 struct Attention;
