@@ -150,28 +150,6 @@ def test_extremes_equal_the_twin(native: Native, form: Format, value: float) -> 
     torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
 
 
-@pytest.mark.parametrize("spread", [2.0**-66, 2.0**-63, 2.0**62, 2.0**64])
-def test_bfloat16_at_the_ends_of_the_range_equals_the_twin(native: Native, spread: float) -> None:
-    """Products and sums that are denormal, or too large."""
-    matrix, x = pack(quantise(numbers(70, 33) * spread, BF16)), numbers(5, 33, seed=1) * spread
-    found, wanted = multiply(native, matrix, x), multiply(Twins(), matrix, x)
-    torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True)
-
-
-def test_bfloat16_is_multiplied_exactly_and_summed_in_float32(native: Native) -> None:
-    plain, x = numbers(40, 300).bfloat16(), numbers(9, 300, seed=1).bfloat16()
-    found = multiply(native, pack(quantise(plain, BF16)), x.float())
-    wanted = x.double() @ plain.double().T
-    torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-5)
-
-
-def test_every_number_of_rows_gives_a_row_the_same_bits(native: Native) -> None:
-    matrix, x = packed(40, 50, BF16), numbers(40, 50)
-    whole = multiply(native, matrix, x)
-    for rows in range(1, 40):
-        assert torch.equal(multiply(native, matrix, x[:rows]), whole[:rows])
-
-
 @pytest.mark.parametrize("code", [0, 255])
 def test_largest_codes_and_values_do_not_overflow(native: Native, code: int) -> None:
     for form in LOW_BIT:

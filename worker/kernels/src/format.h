@@ -51,9 +51,9 @@ struct Rows {
     int32_t type;
 };
 
-// For codes quantised rows, by group: values in [-127, 127], their scale, and the sum that cancels the zero
-// point of the codes: codes are unsigned, so that one instruction multiplies them, and every dot
-// product begins at -zero * sum(values) instead of 0. For bf16 numbers rows rounded to such.
+// For codes quantised rows, by group: values in [-127, 127], their scale, and the sum that cancels
+// the zero point of the codes: codes are unsigned, so that one instruction multiplies them, and every
+// dot product begins at -zero * sum(values) instead of 0. For bf16 numbers rows rounded to such.
 struct Activations {
     int8_t* values;     // [rows, groups * group]
     float* scales;      // [rows, groups]
