@@ -40,7 +40,7 @@ class Source:
         """With room for so many tokens in the cache."""
         pages = -(-tokens // PAGE_SIZE)
         weights, kernels = self.weights(dtype), find_kernels()
-        return build(self.config, weights, execution, kernels, PAGE_SIZE, pages, None)
+        return build(self.config, weights, execution, kernels, PAGE_SIZE, pages, None, "auto")
 
     @property
     def _folder(self) -> Path:
