@@ -15,7 +15,7 @@ import numpy as np
 ALLOWANCE, LEAST_ALLOWANCE = 0.04, 0.005
 """Tokens a step that a sequence may lose by guesses: half as many after each loss, to the least."""
 
-SAVED, MOST_SAVED = 0.6, 3.0
+SAVED, MOST_SAVED = 0.7, 3.0
 """Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
 
 MOST_PAUSE = 8
@@ -27,13 +27,13 @@ MEMORY = 0.9
 GRADES = 3
 """How good guesses look, to whoever makes them: 1 to 3, and 0 where there are none."""
 
-FIRST_CHANCE, FIRST_GUESSES = 0.6, 2.0
+FIRST_CHANCE, FIRST_GUESSES = 0.7, 2.0
 """Believed before anything is known, as firmly as so many guesses would show it."""
 
 KINSHIP = 0.6
 """How much guesses of one grade tell about those of the others."""
 
-FIRST_FIXED, FIRST_ROW = 0.1, 0.03
+FIRST_FIXED, FIRST_ROW = 0.08, 0.03
 """Shares of a plain step, believed before anything is known."""
 
 FIRMNESS = (0.01, 1.0, 5.0, 80.0)
