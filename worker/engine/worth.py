@@ -1,9 +1,9 @@
 """When drafts pay: what drafted tokens cost and how often they are right. Plain numbers.
 
-Both are measured, the cost of the steps and each sequence's own luck, and the length of drafts is
-the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, as far as
-each can pay, since equal rows are computed together. Where nothing is promised, a sequence has a
-small allowance to find out whether that has changed: drafts that never help cost little more.
+Both are measured, the cost of the steps and each sequence's own luck, and each sequence guesses as
+long as one more guess promises more than it costs (goodput, Liu et al. 2024) and it could pay if
+all were wrong. Where nothing is promised, a sequence has a small allowance to find out whether that
+has changed, and looks for guesses ever more rarely: drafts that never help cost little more.
 """
 
 import math
@@ -48,7 +48,7 @@ FIRST_STEPS, MOST_STEPS = 16, 64
 OUTLIER = 1.4
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
-CAUTION = 1.4
+CAUTION = 1.6
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
 CHEAPEST = 0.005  # tokens; noise may make rows look free
