@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.engine.drafts import Past
-from worker.engine.worth import ALLOWANCE, MOST_PAUSE, SAVED, Cost, Odds
+from worker.engine.worth import ALLOWANCE, MOST_PAUSE, SAVED, Cost, Odds, lengths
 
 CHEAP = Cost(fixed=0.1, row=0.05)
 
@@ -57,3 +57,10 @@ def test_a_sequence_that_lost_its_bet_looks_again_when_its_allowance_suffices() 
     assert waited == int(CHEAP.row / (ALLOWANCE / 2))
     odds.learn(8, 0, odds.saved)
     assert next(step for step in range(200) if odds.may_look(CHEAP)) > waited
+
+
+def test_guesses_that_were_always_right_are_wished_as_long_as_they_may_be() -> None:
+    odds = Odds()
+    for _ in range(500):
+        odds.learn(8, 8, 0.1)
+    assert lengths([odds], CHEAP, 8) == [8]

@@ -30,6 +30,8 @@ GRADES = 3
 FIRST_CHANCE, FIRST_GUESSES = 0.7, 2.0
 """Believed before anything is known, as firmly as so many guesses would show it."""
 
+SUREST = 0.99  # of chances; hundreds of right guesses would round to certainty
+
 KINSHIP = 0.6
 """How much guesses of one grade tell about those of the others."""
 
@@ -146,7 +148,7 @@ class Odds:
     @property
     def chance(self) -> float:
         """How often such a guess is right if those before it are."""
-        return self._right[self.grade - 1] / self._guesses[self.grade - 1]
+        return min(SUREST, self._right[self.grade - 1] / self._guesses[self.grade - 1])
 
     def gain(self, length: int) -> float:
         """How many of so many guesses are right before the first wrong one, on average."""
