@@ -1,9 +1,9 @@
 """When drafts pay: what drafted tokens cost and how often they are right. Plain numbers.
 
-Both are measured, the cost of the steps and each sequence's own luck, and the length of drafts is
-the one that promises most (goodput, Liu et al. 2024): all that draft in a step have it, as far as
-each can pay, since equal rows are computed together. Where nothing is promised, a sequence has a
-small allowance to find out whether that has changed: drafts that never help cost little more.
+Both are measured, the cost of the steps and each sequence's own luck, and each sequence guesses as
+long as one more guess promises more than it costs (goodput, Liu et al. 2024) and it could pay if
+all were wrong. Where nothing is promised, a sequence has a small allowance to find out whether that
+has changed, and looks for guesses ever more rarely: drafts that never help cost little more.
 """
 
 import math
@@ -15,7 +15,7 @@ import numpy as np
 ALLOWANCE, LEAST_ALLOWANCE = 0.04, 0.005
 """Tokens a step that a sequence may lose by guesses: half as many after each loss, to the least."""
 
-SAVED, MOST_SAVED = 0.6, 3.0
+SAVED, MOST_SAVED = 0.7, 3.0
 """Tokens that a sequence may lose at its start, and at most of those that guesses have won it."""
 
 MOST_PAUSE = 8
@@ -27,13 +27,15 @@ MEMORY = 0.9
 GRADES = 3
 """How good guesses look, to whoever makes them: 1 to 3, and 0 where there are none."""
 
-FIRST_CHANCE, FIRST_GUESSES = 0.6, 2.0
+FIRST_CHANCE, FIRST_GUESSES = 0.7, 2.0
 """Believed before anything is known, as firmly as so many guesses would show it."""
+
+SUREST = 0.99  # of chances; hundreds of right guesses would round to certainty
 
 KINSHIP = 0.6
 """How much guesses of one grade tell about those of the others."""
 
-FIRST_FIXED, FIRST_ROW = 0.1, 0.03
+FIRST_FIXED, FIRST_ROW = 0.08, 0.03
 """Shares of a plain step, believed before anything is known."""
 
 FIRMNESS = (0.01, 1.0, 5.0, 80.0)
@@ -48,7 +50,7 @@ FIRST_STEPS, MOST_STEPS = 16, 64
 OUTLIER = 1.4
 """A step that takes so many times what is expected was interrupted: it counts as so many."""
 
-CAUTION = 1.4
+CAUTION = 1.6
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
 CHEAPEST = 0.005  # tokens; noise may make rows look free
@@ -146,7 +148,7 @@ class Odds:
     @property
     def chance(self) -> float:
         """How often such a guess is right if those before it are."""
-        return self._right[self.grade - 1] / self._guesses[self.grade - 1]
+        return min(SUREST, self._right[self.grade - 1] / self._guesses[self.grade - 1])
 
     def gain(self, length: int) -> float:
         """How many of so many guesses are right before the first wrong one, on average."""
