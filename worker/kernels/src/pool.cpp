@@ -75,7 +75,7 @@ void help_if_open() {
         if (!(seen & OPEN)) return;
     } while (!state.compare_exchange_weak(seen, seen + ONE_INSIDE));
     take_parts();
-    if (state.fetch_sub(ONE_INSIDE) != (PARKED | ONE_INSIDE)) return;  // others are inside
+    if (state.fetch_sub(ONE_INSIDE) != (PARKED | ONE_INSIDE)) return;  // nobody sleeps
     pthread_mutex_lock(&mutex);
     pthread_cond_signal(&empty);
     pthread_mutex_unlock(&mutex);
