@@ -7,7 +7,7 @@ import json
 import random
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from worker.api.tokenizer import Tokenizer
 from worker.engine.choices import choose
 from worker.engine.drafts import OFF, Drafter, Forced, Lookup
 from worker.engine.engine import InferenceEngine
-from worker.engine.grammar import Grammars, Source
+from worker.engine.grammar import DOUBTS, Grammars, Source
 from worker.engine.limits import Limits
-from worker.engine.masks import SMALL, Masks
+from worker.engine.masks import SMALL
+from worker.engine.masks import Masks as Ahead
 from worker.engine.request import Constraint, Finish, Grammar, Request, Sampling, Token
 from worker.engine.sampler import Pick
+from worker.kernels.draw import Masks, Rule, draw
 
 SCHEMAS: dict[str, Any] = {
     "any": {},
@@ -395,7 +397,7 @@ class Held(Failing):
 
 def test_masks_of_a_large_vocabulary_are_made_while_the_model_computes() -> None:
     known = threading.Event()
-    masks = Masks(8 * SMALL)
+    masks = Ahead(8 * SMALL)
     made = masks.begin([Held(known)])
     assert not made.done(), "the caller goes on meanwhile"
     known.set()
@@ -404,7 +406,7 @@ def test_masks_of_a_large_vocabulary_are_made_while_the_model_computes() -> None
 
 
 def test_masks_of_a_small_vocabulary_are_not_made_ahead() -> None:
-    assert Masks(100).begin([Held(threading.Event())]).done()
+    assert Ahead(100).begin([Held(threading.Event())]).done()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -447,6 +449,50 @@ def test_a_held_choice_is_that_of_masked_logits(
         [expected] = choose(barred[None], [free])
         [found] = choose(logits[None], [replace(free, constraint=grammar.begin())])
         assert found.ids == expected.ids
+
+
+def test_what_is_held_is_drawn_together_and_as_alone(bench: MakeBench) -> None:
+    """Samples in the first call; greedy choices that were refused in a second one."""
+    it, calls = bench(), list[int]()
+    grammar = it.lark("start: /[a-z ]{3,9}/")
+    logits = 3 * torch.randn(
+        7, it.model.vocabulary_size, generator=torch.Generator().manual_seed(4)
+    )
+    [forbidden] = it.tokenizer.encode("A", add_special_tokens=False)
+    logits[4:6, forbidden] = 50
+
+    def counted(logits: torch.Tensor, rules: Sequence[Rule], masks: Masks = ()) -> list[int]:
+        calls.append(len(rules))
+        return draw(logits, rules, masks)
+
+    def picks() -> list[Pick]:
+        samples = [
+            Pick(Sampling(1, seed=seed), (), (), (), (), 0, grammar.begin()) for seed in range(4)
+        ]
+        greedy = [Pick(Sampling(0), (), (), (), (), 0, grammar.begin()) for _ in range(2)]
+        return [*samples, *greedy, Pick(Sampling(1, seed=9), (), ())]
+
+    together = choose(logits, picks(), counted)
+    assert calls == [7, 2]
+    alone = [choose(logits[row : row + 1], [pick]) for row, pick in enumerate(picks())]
+    assert [[one] for one in together] == alone
+
+
+def test_masks_come_first_for_a_while_where_a_choice_was_refused(bench: MakeBench) -> None:
+    it, calls = bench(), list[int]()
+    constraint = it.lark("start: /a{40}/").begin()
+    logits = torch.zeros(1, it.model.vocabulary_size)
+    [wanted, forced] = it.tokenizer.encode("ba", add_special_tokens=False)
+    logits[0, wanted] = 9
+
+    def counted(logits: torch.Tensor, rules: Sequence[Rule], masks: Masks = ()) -> list[int]:
+        calls.append(1)
+        return draw(logits, rules, masks)
+
+    for _ in range(3 * (DOUBTS + 1)):
+        [choice] = choose(logits, [Pick(Sampling(0), (), (), constraint=constraint)], counted)
+        assert choice.ids == [forced]
+    assert sum(calls) == 3 * (DOUBTS + 1) + 3, "three were tried in vain"
 
 
 @pytest.mark.parametrize(

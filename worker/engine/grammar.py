@@ -104,7 +104,7 @@ class Follower:
             self._doubts -= self._doubts > 0
             return True
         self._check()
-        self._doubts = DOUBTS
+        self._doubts = DOUBTS + 1  # with the one in its place
         return False
 
     def forced(self) -> tuple[int, ...]:

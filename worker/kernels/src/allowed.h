@@ -11,7 +11,7 @@ constexpr int BLOCK = 256;
 constexpr int64_t BROKEN = -1, NOTHING = -2;  // in place of ids
 constexpr uint32_t INFINITE = 0x7f800000, LEAST_NUMBER = 0xff800000;
 
-// Up to 8 logits by the bits of a byte.
+// Up to 32 logits by as many bits.
 inline void bar(const float* logits, uint32_t bits, int count, float* space) {
     for (int i = 0; i < count; i++) {
         const uint32_t kept = -(bits >> i & 1);
@@ -41,9 +41,12 @@ struct Allowed {
         if (!mask) return logits + first;
         const float* from = logits + first;
         const uint8_t* bits = mask + (first >> 3);
-        const int last = count & ~7;
-        for (int i = 0; i < last; i += 8) bar(from + i, bits[i >> 3], 8, space + i);
-        if (last < count) bar(from + last, bits[last >> 3], count - last, space + last);
+        int i = 0;
+        for (; i + 32 <= count; i += 32, bits += 4) {
+            const uint32_t high = bits[3];
+            bar(from + i, bits[0] | bits[1] << 8 | bits[2] << 16 | high << 24, 32, space + i);
+        }
+        for (; i < count; i += 8) bar(from + i, *bits++, count - i < 8 ? count - i : 8, space + i);
         return space;
     }
 };
