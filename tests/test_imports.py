@@ -17,7 +17,7 @@ WORKER_ROOMS = {
     "model": ("model", "engine", "execution.seam", "kernels"),
     "execution": ("execution", "model", "engine.step", "kernels"),
     "gpu": ("gpu", "execution.split", "execution.local", "execution.seam", "model", "engine.step"),
-    "kernels": ("kernels",),
+    "kernels": ("kernels", "memory"),
     "commands": ("commands", "api", "build", "engine", "kernels", "model", "settings"),
     "novice": ("novice", "build", "engine.request", "settings"),
 }

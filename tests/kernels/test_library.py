@@ -154,5 +154,5 @@ def test_sanitizers_find_nothing(library: Library, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", script, path], env=environment, capture_output=True, text=True
     )
-    compared = 77 * len(library.variants())
+    compared = 83 * len(library.variants())
     assert (done.returncode, done.stdout) == (0, f"compared {compared}\n"), done.stderr
