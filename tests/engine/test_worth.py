@@ -14,6 +14,7 @@ from worker.engine.engine import InferenceEngine
 from worker.engine.limits import Limits
 from worker.engine.request import Request
 from worker.engine.step import Step
+from worker.engine.worth import DEAR, Cost, Odds
 
 LENGTH = 60
 
@@ -112,3 +113,15 @@ def test_drafts_pay_where_text_is_predictable(price: str, count: int, noise: flo
     drafted, same = spent(requests, Erring(answers, 0.1), PRICES[price], noise)
     assert same == answers
     assert plain > 1.5 * drafted
+
+
+@pytest.mark.parametrize(
+    ("grade", "row", "may"),
+    [(0, 0.0, False), (1, DEAR, True), (1, DEAR + 0.01, False), (2, DEAR + 0.01, True)],
+)
+def test_poorest_guesses_are_left_alone_where_rows_are_dear(
+    grade: int, row: float, may: bool
+) -> None:
+    odds = Odds()
+    odds.grade = grade
+    assert odds.may_guess(Cost(0.1, row)) == may

@@ -66,6 +66,7 @@ class Drafting:
         if not odds.may_look(cost) or sequence.draftable <= 0:
             return False
         odds.grade = self._drafter.grade(sequence)
-        if odds.grade == 0:
+        may_guess = odds.may_guess(cost)
+        if not may_guess:
             odds.rest()
-        return odds.grade > 0
+        return may_guess

@@ -53,6 +53,9 @@ OUTLIER = 1.4
 CAUTION = 1.6
 """Costs count so many times what they seem: too low an estimate loses, too high a one waits."""
 
+DEAR = 0.5
+"""Tokens a guess may cost where it is of the lowest grade: such guesses are right too seldom."""
+
 CHEAPEST = 0.005  # tokens; noise may make rows look free
 
 
@@ -76,20 +79,12 @@ class Stopwatch:
         self._moments = np.zeros((4, 4))
         self._products = np.zeros(4)
         self._line = np.zeros(4)  # base, each, fixed, row
-        self._known_rows: set[int] = set()
         self._costs: dict[int, Cost] = {}  # by sequences, until more is learnt
         self._due = FIRST_STEPS
         self._new: list[tuple[float, ...]] = []  # (1, sequences, any drafts, drafts, seconds)
 
     def count(self, sequences: int, drafts: int, seconds: float) -> None:
-        """A step has given each of so many sequences a token and checked so many drafts.
-
-        The first one of its number of rows tells nothing: PyTorch compiles some products for it.
-        """
-        rows = sequences + drafts
-        if rows not in self._known_rows:
-            self._known_rows.add(rows)
-            return
+        """A step has given each of so many sequences a token and checked so many drafts."""
         self._new.append((1, sequences, drafts > 0, drafts, seconds))
         if len(self._new) == self._due:
             self._learn(np.array(self._new, dtype=np.float64))
@@ -163,6 +158,10 @@ class Odds:
             self._wait -= 1
             return False
         return self.saved >= cost.row
+
+    def may_guess(self, cost: Cost) -> bool:
+        """Is there anything to guess that could be worth its price?"""
+        return self.grade > 1 or (self.grade == 1 and cost.row <= DEAR)
 
     def rest(self) -> None:
         """It has looked in vain: the next look comes later, and later each time."""
