@@ -65,6 +65,7 @@ class Always(Prophet):
 def drafts_always_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draft in each step, however bad the guesses are."""
     monkeypatch.setattr("worker.engine.worth.Odds.may_look", lambda *_: True)
+    monkeypatch.setattr("worker.engine.worth.Odds.may_guess", lambda odds, _: odds.grade > 0)
     monkeypatch.setattr("worker.engine.drafting.lengths", lambda odds, _, most: [most] * len(odds))
 
 
