@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from worker.engine.choices import Draw, choose
-from worker.engine.drafts import Wish
+from worker.engine.drafts import LIKELY_GRADE, Wish
 from worker.engine.model import Model
 from worker.engine.pages import Pages
 from worker.engine.sampler import Pick
@@ -83,7 +83,7 @@ class DraftModel:
         self._followers: dict[Sequence, Follower] = {}
 
     def grade(self, sequence: Sequence) -> int:  # noqa: ARG002
-        return 1  # it is not known before the small model has computed
+        return LIKELY_GRADE  # more is not known before the small model has computed
 
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
         drafts = [self._begin(wish) for wish in wishes]

@@ -15,7 +15,7 @@ from worker.engine.sequence import Sequence
 OFTEN = -1  # in place of a place, for a token that stands at several
 NONE = -1  # in place of a token, before a text's first
 
-FORCED_GRADE = 2  # as good as two tokens in common: about two of three are right
+LIKELY_GRADE = 2  # as good as two tokens in common: about two of three are right
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ class Forced:
         self._other = other
 
     def grade(self, sequence: Sequence) -> int:
-        return FORCED_GRADE if _forced(sequence) else self._other.grade(sequence)
+        return LIKELY_GRADE if _forced(sequence) else self._other.grade(sequence)
 
     def draft(self, wishes: Iterable[Wish]) -> list[list[int]]:
         wishes = list(wishes)
