@@ -76,5 +76,8 @@ def test_whole_pages_within_the_memory_may_be_large() -> None:
         del view
 
 
-def test_less_than_a_page_is_left_alone() -> None:
+def test_less_than_a_page_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ctypes, "CDLL", asked.append)
     in_large_pages(mmap.PAGESIZE + 1, mmap.PAGESIZE)
+    assert asked == []
